@@ -1,0 +1,60 @@
+// Writes GGUF version 3: metadata first, then every tensor in the order in which it was declared.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "runtime/gguf_reader.h"
+#include "runtime/result.h"
+#include "runtime/tensor.h"
+
+namespace minke {
+
+/// The result is written to `PATH.partial`; finish() flushes, fsyncs, renames it to PATH and fsyncs
+/// the directory. Destroyed without finish(), the partial file is removed and PATH is untouched.
+class GgufWriter {
+ public:
+  static constexpr size_t kAlignment = 32;  ///< general.alignment's default
+
+  static Result<GgufWriter> create(const std::filesystem::path& path);
+  GgufWriter(GgufWriter&&) noexcept;
+  GgufWriter& operator=(GgufWriter&&) noexcept;
+  ~GgufWriter();
+
+  // Metadata; before begin_data(). A key may be set once.
+  void set_u32(std::string_view key, uint32_t value);
+  void set_u64(std::string_view key, uint64_t value);
+  void set_f32(std::string_view key, float value);
+  void set_bool(std::string_view key, bool value);
+  void set_string(std::string_view key, std::string_view value);
+  void set_strings(std::string_view key, std::span<const std::string> values);
+  void set_i32s(std::string_view key, std::span<const int32_t> values);
+  void set_f32s(std::string_view key, std::span<const float> values);
+  /// Copies an entry of another file as it stands.
+  void set_entry(const GgufFile::Entry& entry);
+
+  /// Declares a tensor; data follows in this order.
+  void add_tensor(std::string_view name, const TensorDesc& desc);
+  /// Size of the finished file, from what was declared.
+  uint64_t planned_bytes() const;
+
+  /// Checks the free space, writes the header. Errors: kIo.
+  Status begin_data();
+  /// Appends bytes of the current tensor; moves to the next when it is complete. More bytes than
+  /// declared is a programmer's mistake.
+  Status write(std::span<const std::byte> bytes);
+  /// Errors: kIo; MINKE_CHECK that every tensor is complete.
+  Status finish();
+
+ private:
+  struct Impl;
+  explicit GgufWriter(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace minke
