@@ -1,0 +1,35 @@
+// What tests share: where data lies, temporary directories, running the program.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace minke::test {
+
+/// A file of tests/data, which the repository holds.
+std::filesystem::path data_path(std::string_view name);
+
+/// A file of the optional directory of large shared data: $MINKE_SHARED_DIR, or ../shared beside
+/// the repository. Where it is absent, prints "skipped: NAME is not here" and gives an empty path:
+/// the test returns.
+std::filesystem::path shared_path_or_skip(std::string_view name);
+
+/// A new directory that is removed with everything in it.
+class TempDir {
+ public:
+  TempDir();
+  ~TempDir();
+  TempDir(const TempDir&) = delete;
+  TempDir& operator=(const TempDir&) = delete;
+  std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
+  const std::filesystem::path& path() const noexcept { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+std::string read_file(const std::filesystem::path& path);
+void write_file(const std::filesystem::path& path, std::string_view bytes);
+
+}  // namespace minke::test
