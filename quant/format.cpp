@@ -2,22 +2,51 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cctype>
+
+#include "quant/bf16.h"
+#include "quant/f16.h"
+#include "quant/f32.h"
+#include "quant/iq4_nl.h"
+#include "quant/iq4_xs.h"
+#include "quant/q2_k.h"
+#include "quant/q3_k.h"
+#include "quant/q4_0.h"
+#include "quant/q4_1.h"
+#include "quant/q4_k.h"
+#include "quant/q5_0.h"
+#include "quant/q5_1.h"
+#include "quant/q5_k.h"
+#include "quant/q6_k.h"
+#include "quant/q8_0.h"
 
 namespace minke {
 namespace {
 
+static_assert(std::endian::native == std::endian::little, "blocks are mapped as files hold them");
+
+#define MINKE_FORMAT(name, id, len, bytes) \
+  static_assert(Block##name::kLen == len && sizeof(Block##name) == bytes);
+#include "quant/format_list.inc"
+#undef MINKE_FORMAT
+
+template <class Block>
+void decode_row(const void* blocks, float* values, size_t n_blocks) noexcept {
+  const auto* block = static_cast<const Block*>(blocks);
+  for (size_t i = 0; i < n_blocks; ++i) decode_block(block[i], values + i * Block::kLen);
+}
+
 constexpr std::array kFormats = {
 #define MINKE_FORMAT(name, id, len, bytes) \
-  FormatTraits{DType::k##name, #name, len, bytes, nullptr, nullptr},
+  FormatTraits{DType::k##name, #name, len, bytes, decode_row<Block##name>, nullptr},
 #include "quant/format_list.inc"
 #undef MINKE_FORMAT
 };
 
 bool same_ignoring_case(std::string_view a, std::string_view b) noexcept {
-  return std::ranges::equal(a, b, [](unsigned char x, unsigned char y) {
-    return std::tolower(x) == std::tolower(y);
-  });
+  return std::ranges::equal(
+      a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
 
 }  // namespace

@@ -1,0 +1,20 @@
+// BF16: the upper half of an f32.
+#pragma once
+
+#include "quant/half.h"
+
+namespace minke {
+
+//      15 14    7 6        0
+//     [ s | exp   | fraction ]
+struct [[gnu::packed]] BlockBF16 {
+  static constexpr size_t kLen = 1;
+  uint16_t bits;
+};
+static_assert(sizeof(BlockBF16) == 2);
+
+inline void decode_block(const BlockBF16& block, float* x) noexcept {
+  *x = bf16_to_f32(block.bits);
+}
+
+}  // namespace minke

@@ -1,0 +1,18 @@
+// F16: IEEE 754 binary16.
+#pragma once
+
+#include "quant/half.h"
+
+namespace minke {
+
+//      15 14    10 9        0
+//     [ s | exp    | fraction ]
+struct [[gnu::packed]] BlockF16 {
+  static constexpr size_t kLen = 1;
+  uint16_t bits;
+};
+static_assert(sizeof(BlockF16) == 2);
+
+inline void decode_block(const BlockF16& block, float* x) noexcept { *x = f16_to_f32(block.bits); }
+
+}  // namespace minke

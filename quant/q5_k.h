@@ -1,0 +1,42 @@
+// Q5_K: 256 values in 8 sub-blocks of 32, x = (d * scale) * q - (dmin * min); 5.5 bits a value.
+#pragma once
+
+#include "quant/bits.h"
+#include "quant/half.h"
+#include "quant/k_scales.h"
+
+namespace minke {
+
+//     byte 0..1     d, f16
+//     byte 2..3     dmin, f16
+//     byte 4..15    scales and mins, six bits each: see k_scales.h
+//     byte 16..47   qh: bit j of byte i is bit 4 of q[32*j+i]
+//     byte 48..175  qs, the lower four bits: four quarters of 64 values, each in 32 bytes; byte i
+//                   of a quarter is [ q[32+i] | q[i] ], high nibble first
+struct [[gnu::packed]] BlockQ5_K {
+  static constexpr size_t kLen = 256;
+  uint16_t d;
+  uint16_t dmin;
+  uint8_t scales[12];
+  uint8_t qh[32];
+  uint8_t qs[128];
+};
+static_assert(sizeof(BlockQ5_K) == 176);
+
+inline void decode_block(const BlockQ5_K& block, float* x) noexcept {
+  uint8_t q[256];
+  uint8_t scales[8];
+  uint8_t mins[8];
+  unpack_bits<4, 32>(block.qs, q);
+  unpack_bits<1, 32, 4>(block.qh, q);
+  unpack_k_scales(block.scales, scales, mins);
+  const float d = f16_to_f32(block.d);
+  const float dmin = f16_to_f32(block.dmin);
+  for (size_t j = 0; j < 8; ++j) {
+    const float scale = d * static_cast<float>(scales[j]);
+    const float min = dmin * static_cast<float>(mins[j]);
+    for (size_t i = 32 * j; i < 32 * j + 32; ++i) x[i] = scale * static_cast<float>(q[i]) - min;
+  }
+}
+
+}  // namespace minke

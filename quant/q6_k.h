@@ -1,0 +1,36 @@
+// Q6_K: 256 values in 16 sub-blocks of 16, x = (d * scale) * (q - 32); 6.5625 bits a value.
+#pragma once
+
+#include "quant/bits.h"
+#include "quant/half.h"
+
+namespace minke {
+
+//     byte 0..127    ql, the lower four bits: two halves of 128 values, each in 64 bytes; byte i of
+//                    a half is [ q[64+i] | q[i] ], high nibble first
+//     byte 128..191  qh, the upper two bits: two halves of 128 values, each in 32 bytes; byte i is
+//                      7      6 5      4 3      2 1    0
+//                    [ q[96+i] | q[64+i] | q[32+i] | q[i] ]
+//     byte 192..207  scales, int8
+//     byte 208..209  d, f16
+struct [[gnu::packed]] BlockQ6_K {
+  static constexpr size_t kLen = 256;
+  uint8_t ql[128];
+  uint8_t qh[64];
+  int8_t scales[16];
+  uint16_t d;
+};
+static_assert(sizeof(BlockQ6_K) == 210);
+
+inline void decode_block(const BlockQ6_K& block, float* x) noexcept {
+  uint8_t q[256];
+  unpack_bits<4, 64>(block.ql, q);
+  unpack_bits<2, 32, 4>(block.qh, q);
+  const float d = f16_to_f32(block.d);
+  for (size_t j = 0; j < 16; ++j) {
+    const float scale = d * static_cast<float>(block.scales[j]);
+    for (size_t i = 16 * j; i < 16 * j + 16; ++i) x[i] = scale * static_cast<float>(q[i] - 32);
+  }
+}
+
+}  // namespace minke

@@ -1,0 +1,22 @@
+// Q8_0: 32 values, x = d * q; 8.5 bits a value.
+#pragma once
+
+#include "quant/half.h"
+
+namespace minke {
+
+//     byte 0..1   d, f16
+//     byte 2..33  q, int8, in order
+struct [[gnu::packed]] BlockQ8_0 {
+  static constexpr size_t kLen = 32;
+  uint16_t d;
+  int8_t qs[32];
+};
+static_assert(sizeof(BlockQ8_0) == 34);
+
+inline void decode_block(const BlockQ8_0& block, float* x) noexcept {
+  const float d = f16_to_f32(block.d);
+  for (size_t i = 0; i < 32; ++i) x[i] = d * static_cast<float>(block.qs[i]);
+}
+
+}  // namespace minke
