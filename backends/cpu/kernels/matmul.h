@@ -1,0 +1,65 @@
+// The matrix product of the CPU backend: weights as a file stores them, times rows of activations.
+//
+// Block-quantized weights are multiplied in integers. Activations are quantized once, 32 values at
+// a time, and shared by every matrix that reads them. Per 32 (or 16) values the integer sum is
+// exact, and the sums are added up in f32 in the order of the columns, one fused multiply-add
+// after the other. So the result of a row does not depend on how many rows were multiplied with it,
+// on how the matrix was split over threads, nor on the instruction set (as far as it has FMA: all
+// but `scalar`).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "quant/format.h"
+
+namespace minke::cpu {
+
+/// Values that share one scale in quantized activations.
+inline constexpr int kQuantBlock = 32;
+
+/// Activations as int8: value (row, col) is q * scale of its block of 32, |q| <= 127. The caller
+/// owns the memory; quantized_rows_at() lays it out. A row depends on its own values alone.
+struct QuantizedRows {
+  int8_t* q;       ///< (n_rows, n_cols)
+  float* scale;    ///< (n_rows, n_cols / 32): largest magnitude of the block / 127.
+  int16_t* sum;    ///< (n_rows, n_cols / 16): sum of the q of 16 values.
+  int n_cols = 0;  ///< A multiple of 32.
+};
+
+/// Bytes that n_rows quantized rows need.
+size_t quantized_rows_bytes(int n_rows, int n_cols) noexcept;
+/// Lays quantized rows out in `storage`: 64-byte aligned, of quantized_rows_bytes() bytes.
+QuantizedRows quantized_rows_at(void* storage, int n_rows, int n_cols) noexcept;
+
+/// True for formats that matmul multiplies with QuantizedRows (xq), false for F32, F16 and BF16,
+/// which it multiplies with f32 activations (x).
+bool wants_quantized_rows(DType dtype) noexcept;
+
+/// Working memory a thread hands to matmul: 64-byte aligned, content irrelevant before and after.
+inline constexpr size_t kMatmulScratchBytes = size_t{128} << 10;
+
+/// One thread's share of y = x * w^T: all activation rows, weight rows [row_begin, row_end).
+/// Multiples of 32 rows a share are fastest.
+struct MatmulArgs {
+  DType w_type = DType::kF32;
+  const void* w = nullptr;  ///< (n_rows, n_cols) in blocks of w_type; row 0, not row_begin.
+  size_t w_row_bytes = 0;   ///< From one weight row to the next.
+  int n_cols = 0;           ///< Row length; a multiple of w_type's block length.
+
+  const float* x = nullptr;           ///< (., n_cols) activations for F32, F16 and BF16 weights.
+  size_t x_stride = 0;                ///< Floats from one row of x to the next.
+  const QuantizedRows* xq = nullptr;  ///< (., n_cols) activations for the other formats.
+  const int32_t* x_rows = nullptr;    ///< (n_x) which row of x or xq to take; null: 0..n_x-1.
+  int n_x = 0;                        ///< Activation rows to multiply.
+
+  float* y = nullptr;               ///< y[row * y_stride + r] receives weight row r times the
+  size_t y_stride = 0;              ///< activation row, where row is y_rows[i] or i.
+  const int32_t* y_rows = nullptr;  ///< (n_x) distinct; null: 0..n_x-1.
+
+  int row_begin = 0;
+  int row_end = 0;
+  void* scratch = nullptr;  ///< kMatmulScratchBytes of this thread.
+};
+
+}  // namespace minke::cpu
