@@ -14,7 +14,7 @@ namespace minke {
 [[gnu::always_inline]] inline void unpack_k_scales(const uint8_t (&bytes)[12], uint8_t* scales,
                                                    uint8_t* mins) noexcept {
   for (size_t j = 0; j < 4; ++j) {
-    const unsigned low = bytes[8 + j];
+    const int low = bytes[8 + j];
     scales[j] = bytes[j] & 63;
     mins[j] = bytes[4 + j] & 63;
     scales[4 + j] = static_cast<uint8_t>((low & 15) | (bytes[j] >> 6 << 4));
