@@ -1,0 +1,161 @@
+// The tensor graph: what to compute, independent of where. A graph is built once for a largest
+// number of rows; every run gives the actual number.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "runtime/result.h"
+#include "runtime/tensor.h"
+
+namespace minke {
+
+enum class Op {
+#define MINKE_OP(name) k##name,
+#include "runtime/op_list.inc"
+#undef MINKE_OP
+};
+inline constexpr int kOpCount = 0
+#define MINKE_OP(name) +1
+#include "runtime/op_list.inc"
+#undef MINKE_OP
+    ;
+std::string_view op_name(Op op) noexcept;
+
+/// What the first dimension of a value counts.
+enum class Rows {
+  kFixed,    ///< As in the shape.
+  kTokens,   ///< The tokens of the step; the shape holds the largest number.
+  kOutputs,  ///< The tokens whose logits are wanted; the shape holds the largest number.
+};
+
+/// Handle of a value of one graph.
+struct Value {
+  int id = -1;
+};
+
+enum class ValueKind {
+  kWeight,  ///< Constant bytes that outlive the graph.
+  kInput,   ///< I32, given with every run: StepInput says which.
+  kTemp,    ///< F32, made by a node.
+};
+
+/// The integer inputs of a step.
+enum class StepInput { kTokens, kPositions, kOutputRows };
+
+// Attributes of the ops; see the Graph functions of the same names.
+struct RmsNormAttrs {
+  float eps;
+};
+struct RopeTableAttrs {
+  std::vector<float> frequencies;  ///< radians a position, one a pair
+};
+struct RopeAttrs {
+  int n_heads, head_dim, offset;  ///< In each head, values from offset on are turned in pairs.
+};
+struct LatentStoreAttrs {
+  int layer, kv_lora_rank;
+  float eps;
+};
+struct MlaAttrs {
+  int layer, n_heads, qk_nope_dim, qk_rope_dim, v_dim, kv_lora_rank;
+  float scale;
+};
+struct MoeRouteAttrs {
+  int top_k, n_groups, n_groups_used;
+  float scale;
+  bool normalize;
+};
+struct MoeFfnAttrs {
+  int top_k;
+};
+using Attrs = std::variant<std::monostate, RmsNormAttrs, RopeTableAttrs, RopeAttrs,
+                           LatentStoreAttrs, MlaAttrs, MoeRouteAttrs, MoeFfnAttrs>;
+
+struct ValueInfo {
+  ValueKind kind;
+  TensorDesc desc;
+  Rows rows = Rows::kFixed;
+  const std::byte* weight = nullptr;     ///< kWeight
+  StepInput input = StepInput::kTokens;  ///< kInput
+  std::string name;                      ///< For messages.
+};
+
+struct Node {
+  Op op;
+  std::vector<Value> inputs;
+  Value output;
+  Attrs attrs;
+  std::string name;  ///< "blk.3.attn_q", for messages and profiles.
+};
+
+/// Builder and result. The first error latches: later calls do nothing, and status() tells it.
+class Graph {
+ public:
+  Graph(int max_tokens, int max_outputs) : max_tokens_(max_tokens), max_outputs_(max_outputs) {}
+
+  /// Prefix of the names of what follows: "blk.3."
+  void scope(std::string name) { scope_ = std::move(name); }
+
+  Value weight(std::string name, const TensorDesc& desc, const std::byte* data);
+  Value input(StepInput which);
+
+  /// Rows `ids` of `table`, decoded to f32. table (n, cols) of any format or a temp; ids I32.
+  Value get_rows(Value table, Value ids);
+  /// x / sqrt(mean(x^2) + eps) * weight, a row. x (rows, cols), weight f32 (cols).
+  Value rms_norm(Value x, Value weight, float eps);
+  /// a + b, same shape.
+  Value add(Value a, Value b);
+  /// x W^T: x (rows, cols), w (out, cols) of any format; gives (rows, out).
+  Value matmul(Value x, Value w);
+  /// (n_tokens, 2 * n_freq): cos and sin of position * frequency, pair by pair.
+  Value rope_table(Value positions, std::vector<float> frequencies);
+  /// Turns pairs (2i, 2i+1) of the last values of every head of x (n_tokens, n_heads * head_dim).
+  Value rope(Value x, Value table, const RopeAttrs& attrs);
+  /// kv (n_tokens, kv_lora_rank + rope): normalises the first part by `norm` (kv_lora_rank) and
+  /// turns the rest, then writes the row into the latent cache. Gives what was written,
+  /// before it was rounded to the cache's type.
+  Value latent_store(Value kv, Value norm, Value table, const LatentStoreAttrs& attrs);
+  /// Causal latent attention (DeepSeek-V2 report, 2.1). q (n_tokens, n_heads * (nope + rope)), with
+  /// the rope part turned; k_b (n_heads, kv_lora_rank, nope), v_b (n_heads, v, kv_lora_rank);
+  /// `stored` is latent_store's result, for the order only. Gives (n_tokens, n_heads * v).
+  Value mla_attention(Value q, Value k_b, Value v_b, Value stored, const MlaAttrs& attrs);
+  /// silu(gate) * up, same shape.
+  Value swiglu(Value gate, Value up);
+  /// Chooses experts from router logits (n_tokens, n_experts): softmax over all, then the best
+  /// top_k, of the best n_groups_used groups by their maximum where n_groups > 1 (report 2.2.2);
+  /// equal scores go to the lower index. Gives (n_tokens, 2 * top_k) f32: the chosen experts'
+  /// numbers (exact), best first, then their weights: softmax scores, normalised to 1 if asked,
+  /// times scale.
+  Value moe_route(Value logits, const MoeRouteAttrs& attrs);
+  /// sum over the chosen experts of weight * down(silu(gate x) * up x). x (n_tokens, hidden),
+  /// gate and up (n_experts, ff, hidden), down (n_experts, hidden, ff).
+  Value moe_ffn(Value x, Value route, Value gate, Value up, Value down, const MoeFfnAttrs& attrs);
+
+  /// Names the result. Errors: the first one of all calls, kShape.
+  Status finish(Value output);
+
+  std::span<const Node> nodes() const noexcept { return nodes_; }
+  std::span<const ValueInfo> values() const noexcept { return values_; }
+  const ValueInfo& info(Value v) const noexcept { return values_[static_cast<size_t>(v.id)]; }
+  Value output() const noexcept { return output_; }
+  int max_tokens() const noexcept { return max_tokens_; }
+  int max_outputs() const noexcept { return max_outputs_; }
+
+ private:
+  Value append(Op op, std::string name, std::vector<Value> inputs, Attrs attrs);
+
+  int max_tokens_, max_outputs_;
+  std::string scope_;
+  std::vector<ValueInfo> values_;
+  std::vector<Node> nodes_;
+  Value output_;
+  Status status_;
+};
+
+}  // namespace minke
