@@ -44,7 +44,8 @@ struct GgufTensor {
 /// it hands out live as long as it does. Thread-safe for reading.
 class GgufFile {
  public:
-  /// Errors: kMissing, kIo, kContent ("FILE: offset 0x..: key 'x': reason (got .., allowed ..)").
+  /// Errors: kMissing, kIo, kUnsupported (a tensor type that Minke does not decode), kContent
+  /// ("FILE: offset 0x..: key 'x': reason (got .., allowed ..)").
   static Result<GgufFile> open(const std::filesystem::path& path);
   GgufFile(GgufFile&&) noexcept;
   GgufFile& operator=(GgufFile&&) noexcept;
@@ -74,9 +75,11 @@ class GgufFile {
   struct Entry {
     std::string_view key;
     GgufType type;
-    GgufType element_type;               ///< For kArray.
-    uint64_t count;                      ///< Elements of an array, else 1.
-    std::span<const std::byte> encoded;  ///< The value's bytes as stored, type tag not included.
+    GgufType element_type;  ///< For kArray.
+    uint64_t count;         ///< Elements of an array, else 1.
+    /// The value's bytes as stored, without the type; of an array the elements only, without their
+    /// type and count. (Arrays of arrays: each element has its own u32 type and u64 count.)
+    std::span<const std::byte> encoded;
   };
   std::span<const Entry> entries() const noexcept;
 

@@ -1,0 +1,240 @@
+#include "runtime/gguf_reader.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "runtime/gguf_parse.h"
+#include "runtime/gguf_split.h"
+#include "runtime/gguf_types.h"
+#include "runtime/utf8.h"
+
+namespace minke {
+
+using gguf::load;
+using gguf::NameIndex;
+using gguf::with_integer;
+
+struct GgufFile::Impl {
+  std::filesystem::path path;
+  std::vector<gguf::ParsedFile> parts;  // in the order of their numbers; the first has the metadata
+  std::vector<GgufTensor> tensors;
+  NameIndex tensor_index;
+
+  const gguf::ParsedFile& metadata() const noexcept { return parts.front(); }
+  const Entry* find(std::string_view key) const noexcept {
+    const size_t i = metadata().entry_index.find(key);
+    return i == NameIndex::kNone ? nullptr : &metadata().entries[i];
+  }
+  tl::unexpected<Error> bad(const Entry& entry, std::string_view reason) const {
+    return tl::unexpected(gguf::content_error(metadata().file, entry.encoded.data(),
+                                              fmt::format("key '{}'", entry.key), reason));
+  }
+  /// The entry of a key that must be there.
+  Result<const Entry*> require(std::string_view key) const {
+    if (const Entry* entry = find(key)) return entry;
+    return fail(Errc::kContent, "{}: key '{}' is missing", printable_path(path), key);
+  }
+  Result<const Entry*> require_array(std::string_view key) const {
+    MINKE_ASSIGN(const Entry* entry, require(key));
+    if (entry->type == GgufType::kArray) return entry;
+    return bad(*entry,
+               fmt::format("wrong type (got {}, allowed array)", gguf::type_name(entry->type)));
+  }
+};
+
+namespace {
+
+/// More numbers than any list of a model has: what is copied out of a file stays in proportion.
+constexpr uint64_t kMaxListedNumbers = uint64_t{1} << 24;
+
+}  // namespace
+
+Result<GgufFile> GgufFile::open(const std::filesystem::path& path) {
+  auto impl = std::make_unique<Impl>();
+  impl->path = path;
+  MINKE_ASSIGN(impl->parts, gguf::open_parts(path));
+  std::vector<std::string_view> names;
+  for (size_t part = 0; part < impl->parts.size(); ++part) {
+    for (GgufTensor& tensor : impl->parts[part].tensors) {
+      tensor.part = static_cast<int>(part);
+      names.push_back(tensor.name);
+      impl->tensors.push_back(tensor);
+    }
+    impl->parts[part].tensors = {};
+  }
+  const size_t repeated = impl->tensor_index.build(std::move(names));
+  if (repeated != NameIndex::kNone) {
+    const GgufTensor& tensor = impl->tensors[repeated];
+    return tl::unexpected(gguf::content_error(impl->parts[static_cast<size_t>(tensor.part)].file,
+                                              tensor.name.data(),
+                                              fmt::format("tensor '{}'", printable(tensor.name)),
+                                              "another part of the split file has it too"));
+  }
+  return GgufFile(std::move(impl));
+}
+
+GgufFile::GgufFile(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+GgufFile::GgufFile(GgufFile&&) noexcept = default;
+GgufFile& GgufFile::operator=(GgufFile&&) noexcept = default;
+GgufFile::~GgufFile() = default;
+
+const std::filesystem::path& GgufFile::path() const noexcept { return impl_->path; }
+
+bool GgufFile::has(std::string_view key) const noexcept { return impl_->find(key) != nullptr; }
+
+Result<uint64_t> GgufFile::get_uint(std::string_view key) const {
+  MINKE_ASSIGN(const Entry* entry, impl_->require(key));
+  uint64_t result = 0;
+  std::string negative;
+  const bool is_integer = with_integer(entry->type, entry->encoded.data(), [&](auto value) {
+    if (std::cmp_less(value, 0)) negative = std::to_string(value);
+    result = static_cast<uint64_t>(value);
+  });
+  if (!is_integer) {
+    return impl_->bad(*entry, fmt::format("wrong type (got {}, allowed an integer)",
+                                          gguf::type_name(entry->type)));
+  }
+  if (!negative.empty()) {
+    return impl_->bad(*entry, fmt::format("is negative (got {}, allowed 0 or more)", negative));
+  }
+  return result;
+}
+
+Result<double> GgufFile::get_float(std::string_view key) const {
+  MINKE_ASSIGN(const Entry* entry, impl_->require(key));
+  if (entry->type == GgufType::kF32) return load<float>(entry->encoded.data());
+  if (entry->type == GgufType::kF64) return load<double>(entry->encoded.data());
+  return impl_->bad(
+      *entry, fmt::format("wrong type (got {}, allowed f32 or f64)", gguf::type_name(entry->type)));
+}
+
+Result<bool> GgufFile::get_bool(std::string_view key) const {
+  MINKE_ASSIGN(const Entry* entry, impl_->require(key));
+  if (entry->type == GgufType::kBool) return entry->encoded[0] != std::byte{0};
+  return impl_->bad(*entry,
+                    fmt::format("wrong type (got {}, allowed bool)", gguf::type_name(entry->type)));
+}
+
+Result<std::string_view> GgufFile::get_string(std::string_view key) const {
+  MINKE_ASSIGN(const Entry* entry, impl_->require(key));
+  if (entry->type != GgufType::kString) {
+    return impl_->bad(
+        *entry, fmt::format("wrong type (got {}, allowed string)", gguf::type_name(entry->type)));
+  }
+  const auto text = entry->encoded.subspan(sizeof(uint64_t));
+  return std::string_view(reinterpret_cast<const char*>(text.data()), text.size());
+}
+
+Result<uint64_t> GgufFile::get_uint_or(std::string_view key, uint64_t fallback) const {
+  if (!has(key)) return fallback;
+  return get_uint(key);
+}
+
+Result<double> GgufFile::get_float_or(std::string_view key, double fallback) const {
+  if (!has(key)) return fallback;
+  return get_float(key);
+}
+
+Result<bool> GgufFile::get_bool_or(std::string_view key, bool fallback) const {
+  if (!has(key)) return fallback;
+  return get_bool(key);
+}
+
+Result<std::string_view> GgufFile::get_string_or(std::string_view key,
+                                                 std::string_view fallback) const {
+  if (!has(key)) return fallback;
+  return get_string(key);
+}
+
+Result<std::vector<std::string_view>> GgufFile::get_strings(std::string_view key) const {
+  MINKE_ASSIGN(const Entry* entry, impl_->require_array(key));
+  if (entry->element_type != GgufType::kString) {
+    return impl_->bad(*entry, fmt::format("wrong element type (got {}, allowed string)",
+                                          gguf::type_name(entry->element_type)));
+  }
+  std::vector<std::string_view> strings;
+  strings.reserve(entry->count);  // At least 8 bytes of the file each: the parser counted them.
+  const std::byte* at = entry->encoded.data();
+  for (uint64_t i = 0; i < entry->count; ++i) {
+    const auto length = load<uint64_t>(at);
+    at += sizeof(length);
+    strings.emplace_back(reinterpret_cast<const char*>(at), length);
+    at += length;
+  }
+  return strings;
+}
+
+Result<std::vector<int64_t>> GgufFile::get_ints(std::string_view key) const {
+  MINKE_ASSIGN(const Entry* entry, impl_->require_array(key));
+  const size_t size = gguf::value_bytes(entry->element_type);
+  const bool is_integer = size != 0 && entry->element_type != GgufType::kBool &&
+                          entry->element_type != GgufType::kF32 &&
+                          entry->element_type != GgufType::kF64;
+  if (!is_integer) {
+    return impl_->bad(*entry, fmt::format("wrong element type (got {}, allowed an integer)",
+                                          gguf::type_name(entry->element_type)));
+  }
+  if (entry->count > kMaxListedNumbers) {
+    return impl_->bad(*entry, fmt::format("too many elements (got {}, allowed {})", entry->count,
+                                          kMaxListedNumbers));
+  }
+  std::vector<int64_t> values;
+  values.reserve(entry->count);
+  for (uint64_t i = 0; i < entry->count; ++i) {
+    bool fits = true;
+    with_integer(entry->element_type, entry->encoded.data() + i * size, [&](auto value) {
+      fits = std::in_range<int64_t>(value);
+      values.push_back(static_cast<int64_t>(value));
+    });
+    if (!fits) {
+      return impl_->bad(*entry, fmt::format("element {} is too large (got {}, allowed {})", i,
+                                            static_cast<uint64_t>(values.back()),
+                                            std::numeric_limits<int64_t>::max()));
+    }
+  }
+  return values;
+}
+
+Result<std::vector<double>> GgufFile::get_floats(std::string_view key) const {
+  MINKE_ASSIGN(const Entry* entry, impl_->require_array(key));
+  const bool single = entry->element_type == GgufType::kF32;
+  if (!single && entry->element_type != GgufType::kF64) {
+    return impl_->bad(*entry, fmt::format("wrong element type (got {}, allowed f32 or f64)",
+                                          gguf::type_name(entry->element_type)));
+  }
+  if (entry->count > kMaxListedNumbers) {
+    return impl_->bad(*entry, fmt::format("too many elements (got {}, allowed {})", entry->count,
+                                          kMaxListedNumbers));
+  }
+  std::vector<double> values;
+  values.reserve(entry->count);
+  const std::byte* at = entry->encoded.data();
+  for (uint64_t i = 0; i < entry->count; ++i) {
+    values.push_back(single ? load<float>(at + i * sizeof(float))
+                            : load<double>(at + i * sizeof(double)));
+  }
+  return values;
+}
+
+std::span<const GgufFile::Entry> GgufFile::entries() const noexcept {
+  return impl_->metadata().entries;
+}
+
+std::span<const GgufTensor> GgufFile::tensors() const noexcept { return impl_->tensors; }
+
+const GgufTensor* GgufFile::find_tensor(std::string_view name) const noexcept {
+  const size_t i = impl_->tensor_index.find(name);
+  return i == NameIndex::kNone ? nullptr : &impl_->tensors[i];
+}
+
+uint64_t GgufFile::file_bytes() const noexcept {
+  uint64_t sum = 0;
+  for (const gguf::ParsedFile& part : impl_->parts) sum += part.file.bytes().size();
+  return sum;
+}
+
+}  // namespace minke

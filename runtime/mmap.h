@@ -1,0 +1,52 @@
+// Read-only mapping of a whole file.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string>
+
+#include "runtime/result.h"
+
+namespace minke {
+
+/// Owns the mapping; movable. The bytes stay valid, at the same address, until destruction, also
+/// after a move. If another process shortens the file meanwhile, touching the lost part is SIGBUS.
+class MappedFile {
+ public:
+  enum class Advice {
+    kNormal,
+    kRandom,
+    kSequential,
+    kWillNeed,  ///< Starts to read the range in the background.
+    kDontNeed,  ///< The range's pages may go; touching them reads the file again.
+  };
+
+  /// Errors: kMissing; kIo (not readable, or not a regular file); kContent (empty).
+  static Result<MappedFile> open(const std::filesystem::path& path);
+  MappedFile() = default;
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  ~MappedFile();
+
+  std::span<const std::byte> bytes() const noexcept { return bytes_; }
+  const std::filesystem::path& path() const noexcept { return path_; }
+
+  /// A hint for a range of bytes(), widened to whole pages; what the system refuses is no error.
+  void advise(Advice advice, std::span<const std::byte> range) const noexcept;
+  /// Keeps the whole file in memory. Errors: kMemory, with the limit that stands in the way.
+  Status lock() const;
+
+ private:
+  std::filesystem::path path_;
+  std::span<const std::byte> bytes_;
+};
+
+/// A path for a one-line message.
+std::string printable_path(const std::filesystem::path& path);
+
+/// "FILE: REASON" for a system call on `path` that failed with `error` (an errno). Errors: kMissing
+/// for a path that is not there, else kIo.
+Error io_error(const std::filesystem::path& path, int error);
+
+}  // namespace minke
