@@ -31,12 +31,14 @@ struct SamplingParams {
   int dry_allowed_length = 2;
   int dry_penalty_last_n = -1;
   std::vector<int32_t> dry_breakers;  ///< Tokens that end a repeated run.
-  int mirostat = 0;                   ///< 0 off, 1, 2.
+  int mirostat =
+      0;  ///< 0 off, 1, 2: takes the place of all samplers but penalties, DRY, temperature.
   float mirostat_tau = 5.0f;
   float mirostat_eta = 0.1f;
   std::vector<std::pair<int32_t, float>> logit_bias;
   uint64_t seed = 0;
-  /// Order of the chain, by name; empty: the default order.
+  /// Order of the chain, by name; a sampler that is not named does not run. Empty: penalties, dry,
+  /// top_n_sigma, top_k, typ_p, top_p, min_p, xtc, temperature. Logit bias always comes first.
   std::vector<std::string> order;
 };
 
@@ -51,8 +53,9 @@ class Sampler {
 
   /// Tells the sampler of a token of the context (prompt or chosen).
   void accept(int32_t token);
-  /// Chooses the next token from logits (vocab_size); does not accept it. Errors: kContent if a
-  /// logit is NaN or +Inf.
+  /// Chooses the next token from logits (vocab_size); does not accept it. -Inf bans a token. Greedy
+  /// choice takes the highest logit after bias and penalties, the lowest id of equals. Errors:
+  /// kContent if a logit is NaN or +Inf, or if none is finite.
   Result<int32_t> sample(std::span<const float> logits);
 
  private:
