@@ -1,6 +1,10 @@
 #include "tests/support.h"
 
+#include <fcntl.h>
+#include <spawn.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
@@ -45,6 +49,31 @@ void write_file(const fs::path& path, std::string_view bytes) {
   std::ofstream out(path, std::ios::binary);
   out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   if (!out) throw std::runtime_error("cannot write " + path.string());
+}
+
+ProgramResult run_program(const std::vector<std::string>& argv, std::string_view input) {
+  // Files instead of pipes: nothing can block, however much is written.
+  const TempDir dir;
+  write_file(dir / "in", input);
+  posix_spawn_file_actions_t streams;
+  posix_spawn_file_actions_init(&streams);
+  constexpr int kCreate = O_WRONLY | O_CREAT;
+  const std::string in = dir / "in", out = dir / "out", err = dir / "err";
+  posix_spawn_file_actions_addopen(&streams, STDIN_FILENO, in.c_str(), O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&streams, STDOUT_FILENO, out.c_str(), kCreate, 0600);
+  posix_spawn_file_actions_addopen(&streams, STDERR_FILENO, err.c_str(), kCreate, 0600);
+
+  std::vector<char*> args;
+  for (const std::string& arg : argv) args.push_back(const_cast<char*>(arg.c_str()));
+  args.push_back(nullptr);
+  pid_t child = 0;
+  const int failure = posix_spawnp(&child, args[0], &streams, nullptr, args.data(), environ);
+  posix_spawn_file_actions_destroy(&streams);
+  if (failure != 0) throw std::runtime_error("cannot start " + argv.at(0));
+  int state = 0;
+  if (waitpid(child, &state, 0) != child) throw std::runtime_error("waitpid " + argv.at(0));
+  const int exit_code = WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
+  return {exit_code, read_file(out), read_file(err)};
 }
 
 }  // namespace minke::test

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace minke::test {
 
@@ -31,5 +32,15 @@ class TempDir {
 
 std::string read_file(const std::filesystem::path& path);
 void write_file(const std::filesystem::path& path, std::string_view bytes);
+
+struct ProgramResult {
+  int exit_code = -1;  ///< 128 + the signal's number if a signal ended it.
+  std::string out;
+  std::string err;
+};
+
+/// Runs a program (argv[0], looked up in PATH) to its end with `input` as its standard input.
+/// Throws if it cannot be started.
+ProgramResult run_program(const std::vector<std::string>& argv, std::string_view input = {});
 
 }  // namespace minke::test
