@@ -35,7 +35,8 @@ class GgufWriter {
   void set_strings(std::string_view key, std::span<const std::string> values);
   void set_i32s(std::string_view key, std::span<const int32_t> values);
   void set_f32s(std::string_view key, std::span<const float> values);
-  /// Copies an entry of another file as it stands.
+  /// Copies an entry of another file as it stands. Keys that describe the other file's own layout
+  /// (general.alignment, split.*) are left out.
   void set_entry(const GgufFile::Entry& entry);
 
   /// Declares a tensor; data follows in this order.

@@ -55,7 +55,7 @@ struct Config {
 };
 
 /// Reads and checks every value's range and the values against each other. Errors: kContent,
-/// kUnsupported (another architecture).
+/// kUnsupported (another architecture, sigmoid routing, rope scaling other than YaRN).
 Result<Config> read_config(const GgufFile& file);
 
 }  // namespace minke::deepseek2

@@ -1,0 +1,184 @@
+#include "runtime/atomic_file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "runtime/mmap.h"
+
+namespace minke {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr size_t kBufferBytes = size_t{1} << 20;
+
+std::string reason(int error) { return std::generic_category().message(error); }
+
+/// PATH must be free, or a regular file that will be replaced.
+Status check_target(const fs::path& path) {
+  struct stat info {};
+  if (path.filename().empty()) {
+    return fail(Errc::kIo, "{}: names a directory, not a file", printable_path(path));
+  }
+  if (stat(path.c_str(), &info) != 0) {
+    return errno == ENOENT ? Status{} : Status(tl::unexpected(io_error(path, errno)));
+  }
+  if (S_ISREG(info.st_mode)) return {};
+  return fail(Errc::kIo, "{}: is a {}, not a file that can be replaced", printable_path(path),
+              S_ISDIR(info.st_mode) ? "directory" : "device or pipe");
+}
+
+struct Opened {
+  int fd;
+  int error;  // an errno when fd is -1; EWOULDBLOCK: another writer has the file
+};
+
+/// Locks and empties the partial file behind `fd`; an errno, or 0.
+int take(int fd, const fs::path& partial) {
+  struct stat opened {};
+  struct stat named {};
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0) return errno;
+  if (fstat(fd, &opened) != 0) return errno;
+  // Another writer may have renamed or removed the file between open and flock.
+  if (stat(partial.c_str(), &named) != 0 || opened.st_ino != named.st_ino ||
+      opened.st_dev != named.st_dev) {
+    return EWOULDBLOCK;
+  }
+  return ftruncate(fd, 0) == 0 ? 0 : errno;
+}
+
+Opened open_partial(const fs::path& partial) {
+  const int fd = ::open(partial.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+  if (fd < 0) return {-1, errno};
+  const int error = take(fd, partial);
+  if (error == 0) return {fd, 0};
+  ::close(fd);
+  return {-1, error};
+}
+
+Status sync_directory(const fs::path& directory) {
+  const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return tl::unexpected(io_error(directory, errno));
+  const int error = fsync(fd) == 0 ? 0 : errno;
+  ::close(fd);
+  // Some file systems have nothing to sync in a directory and say EINVAL.
+  if (error == 0 || error == EINVAL) return {};
+  return tl::unexpected(io_error(directory, error));
+}
+
+}  // namespace
+
+struct AtomicFile::Impl {
+  fs::path path;
+  fs::path partial;
+  int fd = -1;
+  std::vector<std::byte> buffer;
+  uint64_t n_written = 0;  // given to the system
+  std::optional<Error> error;
+  bool committed = false;
+
+  ~Impl() {
+    if (fd >= 0 && !committed) ::unlink(partial.c_str());  // before close gives the lock back
+    if (fd >= 0) ::close(fd);
+  }
+
+  fs::path directory() const { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
+
+  Status latch(int number, std::string_view what) {
+    error = Error{Errc::kIo, fmt::format("{}: cannot {} after {} bytes: {}", printable_path(path),
+                                         what, n_written, reason(number))};
+    return tl::unexpected(*error);
+  }
+
+  Status write_through(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      const ssize_t n = ::write(fd, bytes.data(), bytes.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return latch(errno, "write");
+      if (n == 0) return latch(EIO, "write");
+      n_written += static_cast<uint64_t>(n);
+      bytes = bytes.subspan(static_cast<size_t>(n));
+    }
+    return {};
+  }
+
+  Status flush() {
+    MINKE_TRY(write_through(buffer));
+    buffer.clear();
+    return {};
+  }
+};
+
+Result<AtomicFile> AtomicFile::create(const fs::path& path) {
+  MINKE_TRY(check_target(path));
+  auto impl = std::make_unique<Impl>();
+  impl->path = path;
+  impl->partial = path;
+  impl->partial += ".partial";
+  const Opened opened = open_partial(impl->partial);
+  if (opened.error == EWOULDBLOCK) {
+    return fail(Errc::kIo, "{}: another program is writing this file",
+                printable_path(impl->partial));
+  }
+  if (opened.error == ENOENT) {
+    return fail(Errc::kMissing, "{}: no such directory", printable_path(impl->directory()));
+  }
+  if (opened.error != 0) {
+    return fail(Errc::kIo, "{}: cannot create the file: {}", printable_path(impl->partial),
+                reason(opened.error));
+  }
+  impl->fd = opened.fd;
+  return AtomicFile(std::move(impl));
+}
+
+AtomicFile::AtomicFile(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+AtomicFile::AtomicFile(AtomicFile&&) noexcept = default;
+AtomicFile& AtomicFile::operator=(AtomicFile&&) noexcept = default;
+AtomicFile::~AtomicFile() = default;
+
+uint64_t AtomicFile::size_bytes() const noexcept { return impl_->n_written + impl_->buffer.size(); }
+
+Status AtomicFile::check_space(uint64_t bytes) const {
+  struct statvfs info {};
+  // Where the system cannot say how much is free, writing will tell.
+  if (fstatvfs(impl_->fd, &info) != 0) return {};
+  const uint64_t free_bytes = uint64_t{info.f_bavail} * info.f_frsize;
+  if (bytes <= free_bytes) return {};
+  return fail(Errc::kIo, "{}: not enough space: {} bytes are needed, {} are free",
+              printable_path(impl_->path), bytes, free_bytes);
+}
+
+Status AtomicFile::write(std::span<const std::byte> bytes) {
+  if (impl_->error) return tl::unexpected(*impl_->error);
+  MINKE_CHECK(!impl_->committed, "{}", impl_->path.string());
+  std::vector<std::byte>& buffer = impl_->buffer;
+  if (buffer.size() + bytes.size() > kBufferBytes) MINKE_TRY(impl_->flush());
+  if (bytes.size() >= kBufferBytes) return impl_->write_through(bytes);
+  buffer.insert(buffer.end(), bytes.begin(), bytes.end());
+  return {};
+}
+
+Status AtomicFile::commit() {
+  if (impl_->error) return tl::unexpected(*impl_->error);
+  MINKE_CHECK(!impl_->committed, "{}", impl_->path.string());
+  MINKE_TRY(impl_->flush());
+  if (fsync(impl_->fd) != 0) return impl_->latch(errno, "flush to the disk");
+  if (::rename(impl_->partial.c_str(), impl_->path.c_str()) != 0) {
+    return impl_->latch(errno, "rename the finished file");
+  }
+  impl_->committed = true;
+  return sync_directory(impl_->directory());
+}
+
+}  // namespace minke

@@ -1,0 +1,42 @@
+// A file that appears under its name only when it is whole.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "runtime/result.h"
+
+namespace minke {
+
+/// Bytes go to `PATH.partial`; commit() flushes and fsyncs it, renames it to PATH and fsyncs the
+/// directory. Destroyed before that, or after an error, the partial file is removed and PATH is as
+/// it was. A second writer of the same PATH is refused while the first one lives.
+class AtomicFile {
+ public:
+  /// Errors: kMissing (the directory), kIo.
+  static Result<AtomicFile> create(const std::filesystem::path& path);
+  AtomicFile(AtomicFile&&) noexcept;
+  AtomicFile& operator=(AtomicFile&&) noexcept;
+  ~AtomicFile();
+
+  /// Checks that the file system has room for `bytes` more. Errors: kIo, with both numbers.
+  Status check_space(uint64_t bytes) const;
+  /// Appends through a buffer. After an error every later call gives the same error. Errors: kIo.
+  Status write(std::span<const std::byte> bytes);
+  Status write(std::string_view text) { return write(std::as_bytes(std::span(text))); }
+  /// Bytes appended so far.
+  uint64_t size_bytes() const noexcept;
+  /// Makes the file appear under its name; once. Errors: kIo.
+  Status commit();
+
+ private:
+  struct Impl;
+  explicit AtomicFile(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace minke

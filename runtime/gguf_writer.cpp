@@ -1,0 +1,191 @@
+#include "runtime/gguf_writer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <set>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "runtime/atomic_file.h"
+#include "runtime/gguf_types.h"
+
+namespace minke {
+namespace {
+
+uint64_t align_up(uint64_t value) noexcept {
+  return (value + GgufWriter::kAlignment - 1) / GgufWriter::kAlignment * GgufWriter::kAlignment;
+}
+
+template <class T>
+void put(std::string& out, T value) {
+  static_assert(std::is_arithmetic_v<T> || std::is_enum_v<T>);
+  std::array<char, sizeof(T)> bytes;
+  std::memcpy(bytes.data(), &value, sizeof(T));
+  out.append(bytes.data(), bytes.size());
+}
+
+void put_string(std::string& out, std::string_view text) {
+  put(out, static_cast<uint64_t>(text.size()));
+  out += text;
+}
+
+}  // namespace
+
+struct GgufWriter::Impl {
+  explicit Impl(AtomicFile f) : file(std::move(f)) {}
+
+  AtomicFile file;
+  std::string entries;  // encoded
+  uint64_t n_entries = 0;
+  std::string infos;  // encoded
+  std::vector<uint64_t> sizes;
+  uint64_t data_bytes = 0;  // of the tensors declared so far, padded
+  std::set<std::string, std::less<>> keys;
+  std::set<std::string, std::less<>> names;
+  bool in_data = false;
+  size_t current = 0;  // the tensor that write() goes on with
+  uint64_t current_done = 0;
+
+  static constexpr uint64_t kHeaderBytes = 4 + 4 + 8 + 8;
+  uint64_t metadata_bytes() const { return kHeaderBytes + entries.size() + infos.size(); }
+
+  /// Starts an entry; its value's bytes follow.
+  std::string& key(std::string_view key, GgufType type) {
+    MINKE_CHECK(!in_data, "key '{}' after begin_data()", key);
+    MINKE_CHECK(!key.empty() && key.size() <= gguf::kMaxNameBytes, "key '{}'", key);
+    MINKE_CHECK(keys.emplace(key).second, "key '{}' is set twice", key);
+    ++n_entries;
+    put_string(entries, key);
+    put(entries, type);
+    return entries;
+  }
+  std::string& array(std::string_view name, GgufType element_type, uint64_t n) {
+    std::string& out = key(name, GgufType::kArray);
+    put(out, element_type);
+    put(out, n);
+    return out;
+  }
+  Status pad(uint64_t from) {
+    static constexpr std::array<std::byte, kAlignment> kZeros{};
+    return file.write(std::span(kZeros).first(align_up(from) - from));
+  }
+  /// Closes the current tensor once it is complete; a tensor is never empty.
+  Status next_tensor() {
+    MINKE_TRY(pad(current_done));
+    ++current;
+    current_done = 0;
+    return {};
+  }
+};
+
+Result<GgufWriter> GgufWriter::create(const std::filesystem::path& path) {
+  MINKE_ASSIGN(AtomicFile file, AtomicFile::create(path));
+  return GgufWriter(std::make_unique<Impl>(std::move(file)));
+}
+
+GgufWriter::GgufWriter(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+GgufWriter::GgufWriter(GgufWriter&&) noexcept = default;
+GgufWriter& GgufWriter::operator=(GgufWriter&&) noexcept = default;
+GgufWriter::~GgufWriter() = default;
+
+void GgufWriter::set_u32(std::string_view key, uint32_t value) {
+  put(impl_->key(key, GgufType::kU32), value);
+}
+
+void GgufWriter::set_u64(std::string_view key, uint64_t value) {
+  put(impl_->key(key, GgufType::kU64), value);
+}
+
+void GgufWriter::set_f32(std::string_view key, float value) {
+  put(impl_->key(key, GgufType::kF32), value);
+}
+
+void GgufWriter::set_bool(std::string_view key, bool value) {
+  put(impl_->key(key, GgufType::kBool), static_cast<uint8_t>(value));
+}
+
+void GgufWriter::set_string(std::string_view key, std::string_view value) {
+  put_string(impl_->key(key, GgufType::kString), value);
+}
+
+void GgufWriter::set_strings(std::string_view key, std::span<const std::string> values) {
+  std::string& out = impl_->array(key, GgufType::kString, values.size());
+  for (const std::string& value : values) put_string(out, value);
+}
+
+void GgufWriter::set_i32s(std::string_view key, std::span<const int32_t> values) {
+  std::string& out = impl_->array(key, GgufType::kI32, values.size());
+  for (const int32_t value : values) put(out, value);
+}
+
+void GgufWriter::set_f32s(std::string_view key, std::span<const float> values) {
+  std::string& out = impl_->array(key, GgufType::kF32, values.size());
+  for (const float value : values) put(out, value);
+}
+
+void GgufWriter::set_entry(const GgufFile::Entry& entry) {
+  if (entry.key == "general.alignment" || entry.key.starts_with("split.")) return;
+  std::string& out = entry.type == GgufType::kArray
+                         ? impl_->array(entry.key, entry.element_type, entry.count)
+                         : impl_->key(entry.key, entry.type);
+  out.append(reinterpret_cast<const char*>(entry.encoded.data()), entry.encoded.size());
+}
+
+void GgufWriter::add_tensor(std::string_view name, const TensorDesc& desc) {
+  MINKE_CHECK(!impl_->in_data, "tensor '{}' after begin_data()", name);
+  MINKE_CHECK(!name.empty() && name.size() <= gguf::kMaxNameBytes, "tensor '{}'", name);
+  MINKE_CHECK(impl_->names.emplace(name).second, "tensor '{}' is declared twice", name);
+  const FormatTraits* format = find_format(desc.dtype);
+  MINKE_CHECK(format != nullptr && desc.shape.rank() >= 1 && desc.shape.elements() > 0 &&
+                  static_cast<size_t>(desc.shape.cols()) % format->block_len == 0,
+              "tensor '{}': {} {}", name, dtype_name(desc.dtype), to_string(desc.shape));
+  std::string& out = impl_->infos;
+  put_string(out, name);
+  put(out, static_cast<uint32_t>(desc.shape.rank()));
+  for (int i = desc.shape.rank() - 1; i >= 0; --i) put(out, static_cast<uint64_t>(desc.shape[i]));
+  put(out, desc.dtype);
+  put(out, impl_->data_bytes);
+  impl_->sizes.push_back(desc.bytes());
+  impl_->data_bytes += align_up(desc.bytes());
+}
+
+uint64_t GgufWriter::planned_bytes() const {
+  return align_up(impl_->metadata_bytes()) + impl_->data_bytes;
+}
+
+Status GgufWriter::begin_data() {
+  MINKE_CHECK(!impl_->in_data, "begin_data() twice");
+  impl_->in_data = true;
+  MINKE_TRY(impl_->file.check_space(planned_bytes()));
+  std::string header = "GGUF";
+  put(header, gguf::kVersion);
+  put(header, static_cast<uint64_t>(impl_->sizes.size()));
+  put(header, impl_->n_entries);
+  MINKE_TRY(impl_->file.write(header));
+  MINKE_TRY(impl_->file.write(impl_->entries));
+  MINKE_TRY(impl_->file.write(impl_->infos));
+  return impl_->pad(impl_->metadata_bytes());
+}
+
+Status GgufWriter::write(std::span<const std::byte> bytes) {
+  Impl& impl = *impl_;
+  MINKE_CHECK(impl.in_data && impl.current < impl.sizes.size(), "no tensor to write to");
+  const uint64_t left = impl.sizes[impl.current] - impl.current_done;
+  MINKE_CHECK(bytes.size() <= left, "{} bytes for tensor {}, {} are left", bytes.size(),
+              impl.current, left);
+  MINKE_TRY(impl.file.write(bytes));
+  impl.current_done += bytes.size();
+  return bytes.size() == left ? impl.next_tensor() : Status{};
+}
+
+Status GgufWriter::finish() {
+  MINKE_CHECK(impl_->in_data && impl_->current == impl_->sizes.size(),
+              "{} of {} tensors are complete", impl_->current, impl_->sizes.size());
+  return impl_->file.commit();
+}
+
+}  // namespace minke
