@@ -144,6 +144,7 @@ Result<std::vector<ParsedFile>> open_parts(const fs::path& path) {
   }
   for (uint64_t i = 0; i < name->count; ++i) {
     if (i == name->number) {
+      // NOLINTNEXTLINE(bugprone-use-after-move): i is this part's number once
       MINKE_TRY(check_part(opened, *name, i));
       parts.push_back(std::move(opened));
       continue;
