@@ -37,9 +37,19 @@ void decode_row(const void* blocks, float* values, size_t n_blocks) noexcept {
   for (size_t i = 0; i < n_blocks; ++i) decode_block(block[i], values + i * Block::kLen);
 }
 
+template <class Block>
+void encode_row(const float* values, const float* importance, void* blocks,
+                size_t n_blocks) noexcept {
+  auto* block = static_cast<Block*>(blocks);
+  for (size_t i = 0; i < n_blocks; ++i) {
+    const size_t first = i * Block::kLen;
+    encode_block(values + first, importance != nullptr ? importance + first : nullptr, block[i]);
+  }
+}
+
 constexpr std::array kFormats = {
 #define MINKE_FORMAT(name, id, len, bytes) \
-  FormatTraits{DType::k##name, #name, len, bytes, decode_row<Block##name>, nullptr},
+  FormatTraits{DType::k##name, #name, len, bytes, decode_row<Block##name>, encode_row<Block##name>},
 #include "quant/format_list.inc"
 #undef MINKE_FORMAT
 };

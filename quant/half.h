@@ -9,8 +9,8 @@
 
 namespace minke {
 
-inline constexpr float kF16Max = 65504.0f;
-inline constexpr uint16_t kBf16MaxBits = 0x7f7f;  ///< 3.39e38, the largest finite bf16.
+constexpr float kF16Max = 65504.0f;
+constexpr uint16_t kBf16MaxBits = 0x7f7f;  ///< 3.39e38, the largest finite bf16.
 
 /// Exact. A NaN keeps its sign and payload. No f32 denormal takes part, so it holds too where the
 /// CPU flushes those to zero.

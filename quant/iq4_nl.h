@@ -3,11 +3,14 @@
 
 #include "quant/bits.h"
 #include "quant/half.h"
+#include "quant/search.h"
 
 namespace minke {
 
-inline constexpr int8_t kIq4Levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                          1,    13,   25,  38,  53,  69,  89,  113};
+constexpr int8_t kIq4Levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                   1,    13,   25,  38,  53,  69,  89,  113};
+constexpr LevelTable kIq4Table = level_table(kIq4Levels);
+constexpr Levels kIq4{-127, 113, &kIq4Table};
 
 //     byte 0..1   d, f16
 //     byte 2..17  qs: byte i is [ q[16+i] | q[i] ], high nibble first
@@ -23,6 +26,13 @@ inline void decode_block(const BlockIQ4_NL& block, float* x) noexcept {
   unpack_bits<4, 16>(block.qs, q);
   const float d = f16_to_f32(block.d);
   for (size_t i = 0; i < 32; ++i) x[i] = d * static_cast<float>(kIq4Levels[q[i]]);
+}
+
+inline void encode_block(const float* x, const float* importance, BlockIQ4_NL& block) noexcept {
+  ScaledCodes best;
+  encode_scaled(x, importance, 32, kIq4, best);
+  block.d = best.d;
+  pack_bits<4, 16>(best.codes, block.qs);
 }
 
 }  // namespace minke

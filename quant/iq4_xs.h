@@ -5,6 +5,7 @@
 #include "quant/bits.h"
 #include "quant/half.h"
 #include "quant/iq4_nl.h"
+#include "quant/search.h"
 
 namespace minke {
 
@@ -37,6 +38,17 @@ inline void decode_block(const BlockIQ4_XS& block, float* x) noexcept {
       x[i] = scale * static_cast<float>(kIq4Levels[q[i]]);
     }
   }
+}
+
+inline void encode_block(const float* x, const float* importance, BlockIQ4_XS& block) noexcept {
+  SuperScaledCodes best;
+  encode_super_scaled(x, importance, 8, kIq4, {-32, 31}, best);
+  block.d = best.d;
+  uint8_t scales[8];
+  for (size_t j = 0; j < 8; ++j) scales[j] = static_cast<uint8_t>(best.scales[j] + 32);
+  pack_bits<4, 1>(scales, block.scales_low);
+  pack_bits<2, 1, 4>(scales, block.scales_high);
+  pack_bits<4, 16>(best.codes, block.qs);
 }
 
 }  // namespace minke

@@ -3,6 +3,7 @@
 
 #include "quant/bits.h"
 #include "quant/half.h"
+#include "quant/search.h"
 
 namespace minke {
 
@@ -33,6 +34,17 @@ inline void decode_block(const BlockQ2_K& block, float* x) noexcept {
     const float min = dmin * static_cast<float>(scales_then_mins[16 + j]);
     for (size_t i = 16 * j; i < 16 * j + 16; ++i) x[i] = scale * static_cast<float>(q[i]) - min;
   }
+}
+
+inline void encode_block(const float* x, const float* importance, BlockQ2_K& block) noexcept {
+  SuperAffineCodes best;
+  encode_super_affine(x, importance, 16, 3, 15, best);
+  block.d = best.d;
+  block.dmin = best.dmin;
+  for (size_t j = 0; j < 16; ++j) {
+    block.scales[j] = static_cast<uint8_t>(best.scales[j] | best.mins[j] << 4);
+  }
+  pack_bits<2, 32>(best.codes, block.qs);
 }
 
 }  // namespace minke

@@ -3,6 +3,7 @@
 
 #include "quant/bits.h"
 #include "quant/half.h"
+#include "quant/search.h"
 
 namespace minke {
 
@@ -35,6 +36,18 @@ inline void decode_block(const BlockQ3_K& block, float* x) noexcept {
     const float scale = d * static_cast<float>(scales[j] - 32);
     for (size_t i = 16 * j; i < 16 * j + 16; ++i) x[i] = scale * static_cast<float>(q[i] - 4);
   }
+}
+
+inline void encode_block(const float* x, const float* importance, BlockQ3_K& block) noexcept {
+  SuperScaledCodes best;
+  encode_super_scaled(x, importance, 16, {-4, 3}, {-32, 31}, best);
+  block.d = best.d;
+  uint8_t scales[16];
+  for (size_t j = 0; j < 16; ++j) scales[j] = static_cast<uint8_t>(best.scales[j] + 32);
+  pack_bits<4, 8>(scales, block.scales_low);
+  pack_bits<2, 4, 4>(scales, block.scales_high);
+  pack_bits<2, 32>(best.codes, block.qs);
+  pack_bits<1, 32, 2>(best.codes, block.hmask);
 }
 
 }  // namespace minke

@@ -3,6 +3,7 @@
 
 #include "quant/bits.h"
 #include "quant/half.h"
+#include "quant/search.h"
 
 namespace minke {
 
@@ -20,6 +21,13 @@ inline void decode_block(const BlockQ4_0& block, float* x) noexcept {
   unpack_bits<4, 16>(block.qs, q);
   const float d = f16_to_f32(block.d);
   for (size_t i = 0; i < 32; ++i) x[i] = d * static_cast<float>(q[i] - 8);
+}
+
+inline void encode_block(const float* x, const float* importance, BlockQ4_0& block) noexcept {
+  ScaledCodes best;
+  encode_scaled(x, importance, 32, {-8, 7}, best);
+  block.d = best.d;
+  pack_bits<4, 16>(best.codes, block.qs);
 }
 
 }  // namespace minke

@@ -3,6 +3,7 @@
 
 #include "quant/bits.h"
 #include "quant/half.h"
+#include "quant/search.h"
 
 namespace minke {
 
@@ -23,6 +24,14 @@ inline void decode_block(const BlockQ5_0& block, float* x) noexcept {
   unpack_bits<1, 1, 4>(block.qh, q);
   const float d = f16_to_f32(block.d);
   for (size_t i = 0; i < 32; ++i) x[i] = d * static_cast<float>(q[i] - 16);
+}
+
+inline void encode_block(const float* x, const float* importance, BlockQ5_0& block) noexcept {
+  ScaledCodes best;
+  encode_scaled(x, importance, 32, {-16, 15}, best);
+  block.d = best.d;
+  pack_bits<4, 16>(best.codes, block.qs);
+  pack_bits<1, 1, 4>(best.codes, block.qh);
 }
 
 }  // namespace minke

@@ -3,6 +3,7 @@
 
 #include "quant/bits.h"
 #include "quant/half.h"
+#include "quant/search.h"
 
 namespace minke {
 
@@ -26,6 +27,15 @@ inline void decode_block(const BlockQ5_1& block, float* x) noexcept {
   const float d = f16_to_f32(block.d);
   const float m = f16_to_f32(block.m);
   for (size_t i = 0; i < 32; ++i) x[i] = d * static_cast<float>(q[i]) + m;
+}
+
+inline void encode_block(const float* x, const float* importance, BlockQ5_1& block) noexcept {
+  AffineCodes best;
+  encode_affine(x, importance, 32, 31, best);
+  block.d = best.d;
+  block.m = best.m;
+  pack_bits<4, 16>(best.codes, block.qs);
+  pack_bits<1, 1, 4>(best.codes, block.qh);
 }
 
 }  // namespace minke

@@ -4,6 +4,7 @@
 #include "quant/bits.h"
 #include "quant/half.h"
 #include "quant/k_scales.h"
+#include "quant/search.h"
 
 namespace minke {
 
@@ -37,6 +38,16 @@ inline void decode_block(const BlockQ5_K& block, float* x) noexcept {
     const float min = dmin * static_cast<float>(mins[j]);
     for (size_t i = 32 * j; i < 32 * j + 32; ++i) x[i] = scale * static_cast<float>(q[i]) - min;
   }
+}
+
+inline void encode_block(const float* x, const float* importance, BlockQ5_K& block) noexcept {
+  SuperAffineCodes best;
+  encode_super_affine(x, importance, 8, 31, 63, best);
+  block.d = best.d;
+  block.dmin = best.dmin;
+  pack_k_scales(best.scales, best.mins, block.scales);
+  pack_bits<4, 32>(best.codes, block.qs);
+  pack_bits<1, 32, 4>(best.codes, block.qh);
 }
 
 }  // namespace minke

@@ -3,6 +3,7 @@
 
 #include "quant/bits.h"
 #include "quant/half.h"
+#include "quant/search.h"
 
 namespace minke {
 
@@ -31,6 +32,15 @@ inline void decode_block(const BlockQ6_K& block, float* x) noexcept {
     const float scale = d * static_cast<float>(block.scales[j]);
     for (size_t i = 16 * j; i < 16 * j + 16; ++i) x[i] = scale * static_cast<float>(q[i] - 32);
   }
+}
+
+inline void encode_block(const float* x, const float* importance, BlockQ6_K& block) noexcept {
+  SuperScaledCodes best;
+  encode_super_scaled(x, importance, 16, {-32, 31}, {-128, 127}, best);
+  block.d = best.d;
+  for (size_t j = 0; j < 16; ++j) block.scales[j] = static_cast<int8_t>(best.scales[j]);
+  pack_bits<4, 64>(best.codes, block.ql);
+  pack_bits<2, 32, 4>(best.codes, block.qh);
 }
 
 }  // namespace minke

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "quant/half.h"
+#include "quant/search.h"
 
 namespace minke {
 
@@ -17,6 +18,14 @@ static_assert(sizeof(BlockQ8_0) == 34);
 inline void decode_block(const BlockQ8_0& block, float* x) noexcept {
   const float d = f16_to_f32(block.d);
   for (size_t i = 0; i < 32; ++i) x[i] = d * static_cast<float>(block.qs[i]);
+}
+
+/// -128 is not used: kernels may negate q in eight bits.
+inline void encode_block(const float* x, const float* importance, BlockQ8_0& block) noexcept {
+  ScaledCodes best;
+  encode_scaled(x, importance, 32, {-127, 127}, best);
+  block.d = best.d;
+  for (size_t i = 0; i < 32; ++i) block.qs[i] = static_cast<int8_t>(best.codes[i] - 127);
 }
 
 }  // namespace minke

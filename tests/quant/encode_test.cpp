@@ -1,0 +1,231 @@
+// What every encoder must hold to, enrolled from the list of formats.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <random>
+#include <string_view>
+#include <vector>
+
+#include "quant/format.h"
+#include "quant/half.h"
+#include "quant/iq4_nl.h"
+
+using namespace minke;
+
+namespace {
+
+using Floats = std::vector<float>;
+using Bytes = std::vector<uint8_t>;
+
+Bytes encode(const FormatTraits& format, const Floats& x, const float* importance = nullptr) {
+  const size_t n_blocks = x.size() / format.block_len;
+  Bytes blocks(n_blocks * format.block_bytes);
+  format.encode(x.data(), importance, blocks.data(), n_blocks);
+  return blocks;
+}
+
+Floats decode(const FormatTraits& format, const Bytes& blocks) {
+  const size_t n_blocks = blocks.size() / format.block_bytes;
+  Floats x(n_blocks * format.block_len);
+  format.decode(blocks.data(), x.data(), n_blocks);
+  return x;
+}
+
+double energy(const Floats& x) {
+  double sum = 0.0;
+  for (const float v : x) sum += double{v} * double{v};
+  return sum;
+}
+
+// Sum of w (x - y)^2.
+double error(const Floats& x, const Floats& y, const float* w = nullptr) {
+  double sum = 0.0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double r = double{x[i]} - double{y[i]};
+    sum += r * r * (w != nullptr ? w[i] : 1.0);
+  }
+  return sum;
+}
+
+struct Kind {
+  std::string_view name;
+  std::function<float(std::mt19937&)> draw;
+};
+
+float normal(std::mt19937& random) { return std::normal_distribution<float>()(random); }
+
+const Kind kKinds[] = {
+    {"normal", normal},
+    {"heavy-tailed", [](std::mt19937& r) { return std::student_t_distribution<float>(2.0f)(r); }},
+    {"sparse", [](std::mt19937& r) { return r() % 10 == 0 ? normal(r) : 0.0f; }},
+    {"far from zero", [](std::mt19937& r) { return 1000.0f + 0.1f * normal(r); }},
+    {"all negative", [](std::mt19937& r) { return -std::fabs(normal(r)); }},
+    {"below f16's normal range", [](std::mt19937& r) { return 3e-7f * normal(r); }},
+    {"denormal", [](std::mt19937& r) { return 1e-40f * normal(r); }},
+    {"beyond f16", [](std::mt19937& r) { return 1e30f * normal(r); }},
+    {"near the end of f32",
+     [](std::mt19937& r) { return std::numeric_limits<float>::max() * (r() % 2 ? 1.0f : -1.0f); }},
+    {"of all sizes", [](std::mt19937& r) { return normal(r) * std::exp2(20.0f * normal(r)); }},
+};
+
+Floats draw(const Kind& kind, size_t n) {
+  std::mt19937 random(42);
+  Floats x(n);
+  for (float& v : x) v = kind.draw(random);
+  return x;
+}
+
+// The plainest encoder there is: the range of every run of `len` values decides its scale (and
+// min), held in full precision; codes are rounded to the nearest.
+struct Plain {
+  std::string_view name;
+  size_t len;
+  int lo, hi;
+  bool has_min = false;
+  bool min_at_most_zero = false;
+};
+
+const Plain kPlain[] = {
+    {"Q4_0", 32, -8, 7},       {"Q4_1", 32, 0, 15, true},       {"Q5_0", 32, -16, 15},
+    {"Q5_1", 32, 0, 31, true}, {"Q8_0", 32, -127, 127},         {"Q2_K", 16, 0, 3, true, true},
+    {"Q3_K", 16, -4, 3},       {"Q4_K", 32, 0, 15, true, true}, {"Q5_K", 32, 0, 31, true, true},
+    {"Q6_K", 16, -32, 31},     {"IQ4_NL", 32, -127, 113},       {"IQ4_XS", 32, -127, 113},
+};
+
+double nearest_level(double v, const Plain& plain) {
+  if (std::isnan(v)) return 0.0;  // 0 / 0: a run of zeros
+  if (plain.hi != 113) return std::clamp(std::nearbyint(v), double(plain.lo), double(plain.hi));
+  return *std::ranges::min_element(kIq4Levels, {},
+                                   [v](int8_t level) { return std::fabs(v - level); });
+}
+
+double plain_error(const Floats& x, const Plain& plain) {
+  double sum = 0.0;
+  for (size_t first = 0; first < x.size(); first += plain.len) {
+    const auto begin = x.begin() + static_cast<ptrdiff_t>(first);
+    const auto end = begin + static_cast<ptrdiff_t>(plain.len);
+    double scale, min = 0.0;
+    if (plain.has_min) {
+      const auto [low, high] = std::minmax_element(begin, end);
+      min = plain.min_at_most_zero ? std::min(double{*low}, 0.0) : double{*low};
+      scale = (*high - min) / plain.hi;
+    } else {
+      scale = *std::ranges::max_element(begin, end, {}, [](float v) { return std::fabs(v); });
+      scale /= plain.lo;
+    }
+    for (auto v = begin; v != end; ++v) {
+      const double r = *v - min - scale * nearest_level((*v - min) / scale, plain);
+      sum += r * r;
+    }
+  }
+  return sum;
+}
+
+}  // namespace
+
+TEST_CASE("any finite values encode to finite ones, no worse than zeros") {
+  for (const FormatTraits& format : formats()) {
+    for (const Kind& kind : kKinds) {
+      CAPTURE(format.name);
+      CAPTURE(kind.name);
+      const Floats x = draw(kind, 3 * 256);
+      const Floats y = decode(format, encode(format, x));
+      CHECK(std::ranges::all_of(y, [](float v) { return std::isfinite(v); }));
+      CHECK(error(x, y) <= energy(x) * (1 + 1e-6));
+    }
+  }
+}
+
+TEST_CASE("blocks encode independently of their neighbours, every time the same") {
+  for (const FormatTraits& format : formats()) {
+    CAPTURE(format.name);
+    const Floats x = draw(kKinds[0], 3 * 256);
+    const Bytes all = encode(format, x);
+    CHECK(encode(format, x) == all);
+    Bytes one_by_one(all.size());
+    for (size_t i = 0; i < x.size() / format.block_len; ++i) {
+      format.encode(&x[i * format.block_len], nullptr, &one_by_one[i * format.block_bytes], 1);
+    }
+    CHECK(one_by_one == all);
+    format.encode(nullptr, nullptr, nullptr, 0);
+    format.decode(nullptr, nullptr, 0);
+  }
+}
+
+TEST_CASE("zeros and constants that f16 can say are exact") {
+  for (const FormatTraits& format : formats()) {
+    for (const float constant : {0.0f, 1.0f, -1.0f, 0.375f, -3.0f, 1024.0f, -0x1p-10f}) {
+      CAPTURE(format.name);
+      CAPTURE(constant);
+      const Floats x(256, constant);
+      CHECK(decode(format, encode(format, x)) == x);
+    }
+  }
+}
+
+TEST_CASE("the error is below that of plain rounding") {
+  for (const FormatTraits& format : formats()) {
+    const auto* plain = std::ranges::find(kPlain, format.name, &Plain::name);
+    if (plain == std::end(kPlain)) {
+      REQUIRE(format.block_len == 1);  // The float formats: next test.
+      continue;
+    }
+    for (const Kind& kind : kKinds) {
+      // Where the scales leave f16's range, full-precision ones are not the measure.
+      if (kind.name != "normal" && kind.name != "heavy-tailed" && kind.name != "all negative" &&
+          kind.name != "sparse") {
+        continue;
+      }
+      CAPTURE(format.name);
+      CAPTURE(kind.name);
+      const Floats x = draw(kind, 32 * 256);
+      CHECK(error(x, decode(format, encode(format, x))) <= plain_error(x, *plain));
+    }
+  }
+}
+
+TEST_CASE("16-bit floats encode to the nearest, and stop at their largest") {
+  const Floats x = draw(kKinds[0], 256);
+  for (const auto& [dtype, tolerance] :
+       {std::pair{DType::kF32, 0.0f}, std::pair{DType::kF16, 0x1p-11f},
+        std::pair{DType::kBF16, 0x1p-8f}}) {
+    const FormatTraits& format = *find_format(dtype);
+    const Floats y = decode(format, encode(format, x));
+    for (size_t i = 0; i < x.size(); ++i) {
+      CHECK(std::fabs(x[i] - y[i]) <= tolerance * std::fabs(x[i]) + 0x1p-25f * (tolerance > 0));
+    }
+  }
+  const float huge = std::numeric_limits<float>::max();
+  CHECK(decode(*find_format("F16"), encode(*find_format("F16"), {huge, -1e6f})) ==
+        Floats{kF16Max, -kF16Max});
+  const float bf16_max = bf16_to_f32(kBf16MaxBits);
+  CHECK(decode(*find_format("BF16"), encode(*find_format("BF16"), {huge, -huge})) ==
+        Floats{bf16_max, -bf16_max});
+}
+
+TEST_CASE("importance moves the error to where it matters less") {
+  std::mt19937 random(3);
+  for (const FormatTraits& format : formats()) {
+    if (format.block_len == 1) continue;
+    CAPTURE(format.name);
+    const Floats x = draw(kKinds[0], 16 * 256);
+    Floats weights(x.size());
+    for (float& w : weights) w = std::exp(2.0f * normal(random));
+    const Floats without = decode(format, encode(format, x));
+    const Floats with = decode(format, encode(format, x, weights.data()));
+    CHECK(error(x, with, weights.data()) < 0.95 * error(x, without, weights.data()));
+
+    // Equal weights, even none at all, are no weights.
+    for (const float w : {7.0f, 0.0f}) {
+      const Floats equal(x.size(), w);
+      CHECK(encode(format, x, equal.data()) == encode(format, x));
+    }
+    // A block of which a part does not matter.
+    std::fill(weights.begin(), weights.begin() + 128, 0.0f);
+    const Floats half = decode(format, encode(format, x, weights.data()));
+    CHECK(std::ranges::all_of(half, [](float v) { return std::isfinite(v); }));
+  }
+}
