@@ -26,6 +26,12 @@ struct Step {
   std::span<const SequenceSlice> sequences;  ///< In order, covering all tokens.
   LatentCache* cache = nullptr;
 
+  /// The sequence that a token of the step belongs to.
+  const SequenceSlice& slice_of(int token) const noexcept {
+    size_t i = 0;
+    while (token >= sequences[i].first_token + sequences[i].n_tokens) ++i;
+    return sequences[i];
+  }
   std::span<const int32_t> input(StepInput which) const noexcept {
     if (which == StepInput::kTokens) return tokens;
     return which == StepInput::kPositions ? positions : output_rows;

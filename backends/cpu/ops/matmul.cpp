@@ -1,0 +1,40 @@
+#include <algorithm>
+
+#include "backends/cpu/ops/op.h"
+
+namespace minke::cpu {
+namespace {
+
+bool wants_quantized(const Graph& graph, const Node& node) noexcept {
+  return wants_quantized_rows(graph.info(node.inputs[1]).desc.dtype);
+}
+
+void run_matmul(const OpRun& run, Worker& worker) noexcept {
+  const Operand &x = run.in[0], &w = run.in[1];
+  const int n_out = run.out.cols();
+  MatmulArgs args{.w_type = w.info->desc.dtype,
+                  .w = w.data,
+                  .w_row_bytes = w.info->desc.row_bytes(),
+                  .n_cols = w.cols(),
+                  .x = x.f32(),
+                  .x_stride = static_cast<size_t>(x.cols()),
+                  .xq = &x.quantized,
+                  .n_x = x.rows,
+                  .y = run.out_row(0),
+                  .y_stride = static_cast<size_t>(n_out),
+                  .scratch = worker.scratch()};
+  if (args.n_x == 0) return;
+  const int rows = rows_per_task(n_out, args.n_x);
+  worker.parallel_for((n_out + rows - 1) / rows, [&](int task) {
+    args.row_begin = task * rows;
+    args.row_end = std::min(args.row_begin + rows, n_out);
+    worker.kernels().matmul(args);
+  });
+}
+
+}  // namespace
+
+extern const CpuOp kMatmulCpuOp;
+const CpuOp kMatmulCpuOp{.run = run_matmul, .wants_quantized = wants_quantized};
+
+}  // namespace minke::cpu

@@ -1,0 +1,85 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "backends/cpu/ops/mla.h"
+
+namespace minke::cpu {
+
+void load_latent(const KernelTable& kernels, LatentCache& cache, const SequenceSlice& slice,
+                 int layer, int position, int n, float* out) noexcept {
+  const int width = cache.config().row_values;
+  const DType dtype = cache.config().dtype;
+  for (int done = 0; done < n;) {
+    const int rows = std::min(n - done, LatentCache::kBlockTokens);
+    const std::byte* bytes = cache.row_at(layer, slice, position + done);
+    const auto* halves = reinterpret_cast<const uint16_t*>(bytes);
+    float* to = out + static_cast<ptrdiff_t>(done) * width;
+    if (dtype == DType::kF16) {
+      kernels.f16_to_f32(halves, to, rows * width);
+    } else if (dtype == DType::kBF16) {
+      kernels.bf16_to_f32(halves, to, rows * width);
+    } else {
+      const FormatTraits* format = find_format(dtype);
+      format->decode(bytes, to, static_cast<size_t>(rows * width) / format->block_len);
+    }
+    done += rows;
+  }
+}
+
+void SoftmaxState::reset(int n_rows) noexcept {
+  std::fill_n(m, n_rows, -std::numeric_limits<float>::infinity());
+  std::fill_n(l, n_rows, 0.0f);
+  std::fill_n(o, static_cast<ptrdiff_t>(n_rows) * width, 0.0f);
+}
+
+void softmax_step(const KernelTable& kernels, float* scores, int n_valid, int n_kv,
+                  const SoftmaxState& state, int r) noexcept {
+  std::fill(scores + n_valid, scores + n_kv, 0.0f);
+  if (n_valid == 0) return;
+  const float largest = std::max(state.m[r], kernels.max_f32(scores, n_valid));
+  const float sum = kernels.exp_sum_f32(scores, n_valid, largest);
+  const float keep = std::exp(state.m[r] - largest);  // 0 at first: exp(-inf)
+  state.l[r] = state.l[r] * keep + sum;
+  state.m[r] = largest;
+  float* o = state.o + static_cast<ptrdiff_t>(r) * state.width;
+  if (keep != 1.0f) kernels.scale_f32(keep, o, o, state.width);
+}
+
+bool absorbed_is_cheaper(const MlaDims& d, int n_q, int n_before) noexcept {
+  // Multiply-adds a head. The scores and sums of both forms run on the same f32 products; the
+  // projections of the absorbed form run on the weights as they are stored.
+  const double queries = n_q, keys = n_before + 0.5 * n_q, all = n_before + n_q;
+  const double absorbed =
+      queries * keys * (2 * d.rank + d.rope) + queries * d.rank * (d.nope + d.v);
+  const double rebuilt = queries * keys * (d.qk() + d.v) + all * d.rank * (d.nope + d.v);
+  return absorbed <= rebuilt;
+}
+
+bool use_absorbed(const OpRun& run, const MlaDims& d, const SequenceSlice& slice) noexcept {
+  if (run.mla_form != MlaForm::kAuto) return run.mla_form == MlaForm::kAbsorbed;
+  return absorbed_is_cheaper(d, slice.n_tokens, slice.first_position);
+}
+
+namespace {
+
+void run_attention(const OpRun& run, Worker& worker) noexcept {
+  const MlaDims d(run.attrs<MlaAttrs>());
+  run_absorbed(run, d, worker);
+  run_rebuilt(run, d, worker);
+}
+
+size_t worker_bytes(const Graph& graph, const Node& node) noexcept {
+  const MlaDims d(std::get<MlaAttrs>(node.attrs));
+  return std::max(absorbed_worker_bytes(d, graph.max_tokens()),
+                  rebuilt_worker_bytes(d, graph.max_tokens()));
+}
+
+}  // namespace
+
+extern const CpuOp kMlaAttentionCpuOp;
+const CpuOp kMlaAttentionCpuOp{
+    .run = run_attention, .scratch_bytes = absorbed_scratch_bytes, .worker_bytes = worker_bytes};
+
+}  // namespace minke::cpu

@@ -1,0 +1,215 @@
+// Routed experts: tokens are grouped by expert, then (expert, row block) tasks are claimed from one
+// pool. Activations are indexed, not copied.
+#include <algorithm>
+
+#include "backends/cpu/ops/op.h"
+
+namespace minke::cpu {
+namespace {
+
+bool wants_quantized(const Graph& graph, const Node& node) noexcept {
+  return wants_quantized_rows(graph.info(node.inputs[2]).desc.dtype) ||
+         wants_quantized_rows(graph.info(node.inputs[3]).desc.dtype);
+}
+
+constexpr int kGateRows = 32;  // rows of gate and up that a task makes, for many tokens
+
+/// Everything the workers share, laid out in the shared scratch. An assignment is a (token, chosen
+/// expert) pair; assignments are sorted by expert, then by token.
+struct Scratch {
+  int32_t* first;     ///< (n_experts + 1) first assignment of an expert
+  int32_t* active;    ///< (n_experts) experts that have any, the most loaded first
+  int32_t* n_active;  ///< (1)
+  int32_t* token;     ///< (n_assignments) whose activation row
+  int32_t* place;     ///< (n_tokens, top_k) the assignment of a token's choice
+  float* h;           ///< (n_assignments, ff)
+  std::byte* h_quantized;
+  float* down;  ///< (n_assignments, hidden)
+  size_t bytes;
+};
+
+struct Dims {
+  int n_experts, ff, hidden, top_k;
+};
+
+Dims dims_of(const Shape& gate, const MoeFfnAttrs& attrs) noexcept {
+  return {static_cast<int>(gate[0]), static_cast<int>(gate[1]), static_cast<int>(gate[2]),
+          attrs.top_k};
+}
+
+Scratch lay_out(std::byte* base, const Dims& d, int n_tokens) noexcept {
+  const size_t n = static_cast<size_t>(n_tokens) * static_cast<size_t>(d.top_k);
+  const size_t experts = static_cast<size_t>(d.n_experts);
+  size_t at = 0;
+  const auto take = [&](size_t bytes) {
+    std::byte* p = base + at;
+    at += aligned64(bytes);
+    return p;
+  };
+  const auto ints = [&](size_t count) { return reinterpret_cast<int32_t*>(take(count * 4)); };
+  const auto floats = [&](size_t count) { return reinterpret_cast<float*>(take(count * 4)); };
+  Scratch s{};
+  s.first = ints(experts + 1);
+  s.active = ints(experts);
+  s.n_active = ints(1);
+  s.token = ints(n);
+  s.place = ints(n);
+  s.h = floats(n * static_cast<size_t>(d.ff));
+  s.h_quantized =
+      take(d.ff % kQuantBlock == 0 ? quantized_rows_bytes(static_cast<int>(n), d.ff) : 0);
+  s.down = floats(n * static_cast<size_t>(d.hidden));
+  s.bytes = at;
+  return s;
+}
+
+size_t scratch_bytes(const Graph& graph, const Node& node) noexcept {
+  const Dims d = dims_of(graph.info(node.inputs[2]).desc.shape, std::get<MoeFfnAttrs>(node.attrs));
+  return lay_out(nullptr, d, graph.max_tokens()).bytes;
+}
+
+/// Two blocks of gate and up results, for as many tokens as an expert can get.
+size_t worker_bytes(const Graph& graph, const Node& node) noexcept {
+  const int ff = static_cast<int>(graph.info(node.inputs[2]).desc.shape[1]);
+  const size_t rows = static_cast<size_t>(std::max(kGateRows, rows_per_task(ff, 1)));
+  return 2 * rows * static_cast<size_t>(graph.max_tokens()) * sizeof(float);
+}
+
+void group_by_expert(const OpRun& run, const Dims& d, const Scratch& s) noexcept {
+  const Operand& route = run.in[1];
+  const int n_tokens = run.out.rows;
+  std::fill_n(s.first, d.n_experts + 1, 0);
+  for (int t = 0; t < n_tokens; ++t)
+    for (int i = 0; i < d.top_k; ++i) ++s.first[static_cast<int>(route.row(t)[i]) + 1];
+  int n_active = 0;
+  for (int e = 0; e < d.n_experts; ++e) {
+    if (s.first[e + 1] != 0) s.active[n_active++] = e;
+    s.first[e + 1] += s.first[e];
+  }
+  *s.n_active = n_active;
+  // `first` moves on while it is used as a cursor, and is set back after.
+  for (int t = 0; t < n_tokens; ++t) {
+    for (int i = 0; i < d.top_k; ++i) {
+      const int at = s.first[static_cast<int>(route.row(t)[i])]++;
+      s.token[at] = t;
+      s.place[t * d.top_k + i] = at;
+    }
+  }
+  for (int e = d.n_experts; e > 0; --e) s.first[e] = s.first[e - 1];
+  s.first[0] = 0;
+  std::sort(s.active, s.active + n_active, [&](int a, int b) {
+    const int load_a = s.first[a + 1] - s.first[a], load_b = s.first[b + 1] - s.first[b];
+    return load_a != load_b ? load_a > load_b : a < b;
+  });
+}
+
+/// h = silu(gate x) * (up x) for rows [begin, end) of one expert.
+void gate_up(const OpRun& run, const Dims& d, const Scratch& s, int expert, int begin, int end,
+             Worker& worker) noexcept {
+  const int first = s.first[expert], n_x = s.first[expert + 1] - first, rows = end - begin;
+  auto* gate_out = reinterpret_cast<float*>(worker.scratch() + kMatmulScratchBytes);
+  float* up_out = gate_out + static_cast<size_t>(n_x) * static_cast<size_t>(rows);
+  for (const int which : {2, 3}) {
+    const Operand& w = run.in[static_cast<size_t>(which)];
+    worker.kernels().matmul({.w_type = w.info->desc.dtype,
+                             .w = weight_plane(w, expert),
+                             .w_row_bytes = w.info->desc.row_bytes(),
+                             .n_cols = d.hidden,
+                             .x = run.in[0].f32(),
+                             .x_stride = static_cast<size_t>(d.hidden),
+                             .xq = &run.in[0].quantized,
+                             .x_rows = s.token + first,
+                             .n_x = n_x,
+                             .y = (which == 2 ? gate_out : up_out) - begin,
+                             .y_stride = static_cast<size_t>(rows),
+                             .row_begin = begin,
+                             .row_end = end,
+                             .scratch = worker.scratch()});
+  }
+  for (int i = 0; i < n_x; ++i) {
+    const ptrdiff_t at = static_cast<ptrdiff_t>(i) * rows;
+    worker.kernels().silu_mul_f32(gate_out + at, up_out + at,
+                                  s.h + static_cast<ptrdiff_t>(first + i) * d.ff + begin, rows);
+  }
+}
+
+void down(const OpRun& run, const Dims& d, const Scratch& s, const QuantizedRows& hq, int expert,
+          int begin, int end, Worker& worker) noexcept {
+  const int first = s.first[expert];
+  const Operand& w = run.in[4];
+  // Assignments of an expert are consecutive rows of h and of down.
+  QuantizedRows rows = hq;
+  if (hq.q != nullptr) {
+    const ptrdiff_t at = static_cast<ptrdiff_t>(first) * d.ff;
+    rows.q += at;
+    rows.scale += at / kQuantBlock;
+    rows.sum += at / (kQuantBlock / 2);
+  }
+  worker.kernels().matmul({.w_type = w.info->desc.dtype,
+                           .w = weight_plane(w, expert),
+                           .w_row_bytes = w.info->desc.row_bytes(),
+                           .n_cols = d.ff,
+                           .x = s.h + static_cast<ptrdiff_t>(first) * d.ff,
+                           .x_stride = static_cast<size_t>(d.ff),
+                           .xq = &rows,
+                           .n_x = s.first[expert + 1] - first,
+                           .y = s.down + static_cast<ptrdiff_t>(first) * d.hidden,
+                           .y_stride = static_cast<size_t>(d.hidden),
+                           .row_begin = begin,
+                           .row_end = end,
+                           .scratch = worker.scratch()});
+}
+
+/// Runs body(expert, row_begin, row_end) for every row block of every active expert.
+template <class Body>
+void for_expert_blocks(const Scratch& s, int n_rows, int n_tokens, Worker& worker,
+                       Body&& body) noexcept {
+  const int rows = rows_per_task(n_rows, n_tokens), blocks = (n_rows + rows - 1) / rows;
+  worker.parallel_for(*s.n_active * blocks, [&](int task) {
+    const int begin = task % blocks * rows;
+    body(s.active[task / blocks], begin, std::min(begin + rows, n_rows));
+  });
+}
+
+void run_moe(const OpRun& run, Worker& worker) noexcept {
+  const Dims d = dims_of(run.in[2].info->desc.shape, run.attrs<MoeFfnAttrs>());
+  const int n_tokens = run.out.rows, n_assignments = n_tokens * d.top_k;
+  const Scratch s = lay_out(run.scratch, d, n_tokens);
+  if (worker.index() == 0) group_by_expert(run, d, s);
+  worker.barrier();
+  for_expert_blocks(s, d.ff, n_tokens, worker, [&](int expert, int begin, int end) {
+    gate_up(run, d, s, expert, begin, end, worker);
+  });
+  worker.barrier();
+  QuantizedRows hq{};
+  if (wants_quantized_rows(run.in[4].info->desc.dtype)) {
+    hq = quantized_rows_at(s.h_quantized, n_assignments, d.ff);
+    worker.parallel_for(n_assignments, [&](int a) {
+      worker.kernels().quantize_rows(s.h + static_cast<ptrdiff_t>(a) * d.ff, 0, 1, hq, a);
+    });
+    worker.barrier();
+  }
+  for_expert_blocks(s, d.hidden, n_tokens, worker, [&](int expert, int begin, int end) {
+    down(run, d, s, hq, expert, begin, end, worker);
+  });
+  worker.barrier();
+  worker.parallel_for(n_tokens, [&](int t) {
+    float* out = run.out_row(t);
+    std::fill_n(out, d.hidden, 0.0f);
+    for (int i = 0; i < d.top_k; ++i)
+      worker.kernels().axpy_f32(
+          run.in[1].row(t)[d.top_k + i],
+          s.down + static_cast<ptrdiff_t>(s.place[t * d.top_k + i]) * d.hidden, out, d.hidden);
+    run.quantize_row(t, worker);
+  });
+}
+
+}  // namespace
+
+extern const CpuOp kMoeFfnCpuOp;
+const CpuOp kMoeFfnCpuOp{.run = run_moe,
+                         .scratch_bytes = scratch_bytes,
+                         .worker_bytes = worker_bytes,
+                         .wants_quantized = wants_quantized,
+                         .quantizes_output = true};
+
+}  // namespace minke::cpu

@@ -1,0 +1,77 @@
+// What the plan hands to the ops of the CPU backend. One op, one file of this folder.
+#pragma once
+
+#include <span>
+
+#include "backends/cpu/cpu_backend.h"
+#include "backends/cpu/team.h"
+#include "runtime/graph.h"
+#include "runtime/step.h"
+
+namespace minke::cpu {
+
+/// A value as an op sees it in one step.
+struct Operand {
+  const ValueInfo* info = nullptr;
+  const void* data = nullptr;
+  QuantizedRows quantized{};  ///< q is null unless the plan quantizes this value.
+  int rows = 0;               ///< In this step.
+
+  int cols() const noexcept { return static_cast<int>(info->desc.shape.cols()); }
+  const float* f32() const noexcept { return static_cast<const float*>(data); }
+  const int32_t* i32() const noexcept { return static_cast<const int32_t*>(data); }
+  const float* row(int r) const noexcept { return f32() + static_cast<ptrdiff_t>(r) * cols(); }
+};
+
+/// One node in one step.
+struct OpRun {
+  const Node* node;
+  std::span<const Operand> in;
+  Operand out;
+  const Step* step;
+  std::byte* scratch;  ///< Shared by the workers, of the size that scratch_bytes() asked for.
+  MlaForm mla_form;
+
+  float* out_row(int r) const noexcept {
+    return static_cast<float*>(const_cast<void*>(out.data)) +
+           static_cast<ptrdiff_t>(r) * out.cols();
+  }
+  template <class T>
+  const T& attrs() const noexcept {
+    return std::get<T>(node->attrs);
+  }
+  /// Quantizes row r of the output if a later node wants it so.
+  void quantize_row(int r, Worker& worker) const noexcept {
+    if (out.quantized.q != nullptr)
+      worker.kernels().quantize_rows(out_row(r), 0, 1, out.quantized, r);
+  }
+};
+
+struct CpuOp {
+  void (*run)(const OpRun& run, Worker& worker) noexcept;
+  /// Bytes that all workers share while the node runs; null: none.
+  size_t (*scratch_bytes)(const Graph& graph, const Node& node) noexcept = nullptr;
+  /// Bytes of each worker's own, beyond kMatmulScratchBytes; null: none.
+  size_t (*worker_bytes)(const Graph& graph, const Node& node) noexcept = nullptr;
+  /// True if the node multiplies quantized rows of its first input; null: never.
+  bool (*wants_quantized)(const Graph& graph, const Node& node) noexcept = nullptr;
+  /// True if run() quantizes its own output rows (quantize_row) where that is wanted.
+  bool quantizes_output = false;
+};
+
+const CpuOp& cpu_op(Op op) noexcept;
+
+/// The rows of a weight from `first_row` of plane `plane` on: a 3-D weight is planes of matrices.
+inline const std::byte* weight_plane(const Operand& weight, int64_t plane) noexcept {
+  const Shape& shape = weight.info->desc.shape;
+  const int64_t rows = shape.rank() == 3 ? shape[1] : 0;
+  return static_cast<const std::byte*>(weight.data) +
+         static_cast<size_t>(plane * rows) * weight.info->desc.row_bytes();
+}
+
+/// Weight rows a task takes: enough tasks for the threads to even out, few enough to be cheap.
+int rows_per_task(int n_rows, int n_x) noexcept;
+
+inline constexpr size_t aligned64(size_t bytes) noexcept { return (bytes + 63) / 64 * 64; }
+
+}  // namespace minke::cpu

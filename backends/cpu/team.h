@@ -1,0 +1,101 @@
+// The threads of one step: one parallel region, a spinning barrier, and loops whose tasks are
+// claimed one by one, so that a slow core takes fewer.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <thread>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "backends/cpu/kernel_table.h"
+
+namespace minke::cpu {
+
+/// Shared by the workers of one step.
+class Team {
+ public:
+  /// Before a step, by one thread.
+  void reset(int n_workers) noexcept {
+    n_workers_ = n_workers;
+    for (Claim& claim : claims_) claim.next.store(0, std::memory_order_relaxed);
+  }
+
+  void barrier() noexcept {
+    if (n_workers_ == 1) return;
+    const unsigned round = round_.load(std::memory_order_acquire);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == n_workers_) {
+      arrived_.store(0, std::memory_order_relaxed);
+      round_.store(round + 1, std::memory_order_release);
+      return;
+    }
+    for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
+      if (spins < kSpins)
+        pause();
+      else
+        std::this_thread::yield();  // more workers than cores: let the late one run
+    }
+  }
+
+  int claim(size_t loop) noexcept {
+    return claims_[loop % kRing].next.fetch_add(1, std::memory_order_relaxed);
+  }
+  /// Makes the counter of a far later loop ready. Workers are never half a ring of loops apart,
+  /// since plans have a barrier every few loops.
+  void prepare_later(size_t loop) noexcept {
+    claims_[(loop + kRing / 2) % kRing].next.store(0, std::memory_order_relaxed);
+  }
+
+ private:
+  static constexpr int kSpins = 4000;
+  static constexpr size_t kRing = 256;
+  struct alignas(64) Claim {
+    std::atomic<int> next{0};
+  };
+  static void pause() noexcept {
+#if defined(__x86_64__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
+#endif
+  }
+
+  std::array<Claim, kRing> claims_;
+  int n_workers_ = 1;
+  alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<unsigned> round_{0};
+};
+
+/// One thread's part in a step. All workers run the same code and meet the same loops and barriers.
+class Worker {
+ public:
+  Worker(Team& team, int index, const KernelTable& kernels, std::byte* scratch) noexcept
+      : kernels_(&kernels), team_(&team), scratch_(scratch), index_(index) {}
+
+  int index() const noexcept { return index_; }
+  const KernelTable& kernels() const noexcept { return *kernels_; }
+  /// Memory of this worker alone.
+  std::byte* scratch() const noexcept { return scratch_; }
+  void barrier() noexcept { team_->barrier(); }
+
+  /// Runs body(task) for every task in 0..n_tasks-1, each on one of the workers, in no order. The
+  /// loop ends without a barrier.
+  template <class Body>
+  void parallel_for(int n_tasks, Body&& body) noexcept {
+    const size_t loop = loop_++;
+    if (index_ == 0) team_->prepare_later(loop);
+    for (int task = team_->claim(loop); task < n_tasks; task = team_->claim(loop)) body(task);
+  }
+
+ private:
+  const KernelTable* kernels_;
+  Team* team_;
+  std::byte* scratch_;
+  int index_;
+  size_t loop_ = 0;
+};
+
+}  // namespace minke::cpu

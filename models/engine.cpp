@@ -1,0 +1,270 @@
+#include "models/engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <deque>
+#include <optional>
+
+namespace minke {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct Waiting {
+  RequestId id;
+  Request request;
+  Sampler sampler;
+  bool cancelled = false;
+};
+
+/// A request that has a sequence.
+struct Active {
+  Waiting what;
+  int prompt_cached = 0;
+  int generated = 0;
+  double prompt_seconds = 0, generation_seconds = 0;
+};
+
+/// A sequence of the cache: what it holds, and the request that uses it, if any.
+struct Slot {
+  LatentCache::Sequence sequence;
+  std::vector<TokenId> tokens;  ///< Prompt and generated; the cache holds the first cached().
+  std::optional<Active> active;
+  uint64_t last_used = 0;
+};
+
+size_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b) noexcept {
+  return static_cast<size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
+}
+
+}  // namespace
+
+struct Engine::Impl {
+  std::unique_ptr<Runner> runner;
+  std::deque<Waiting> waiting;
+  std::vector<Slot> slots;
+  RequestId next_id = 1;
+  uint64_t clock = 0;
+
+  // The batch of a step.
+  struct Part {
+    Slot* slot;
+    int n_tokens;
+    bool generating;  ///< Its last token is followed by a sampled one.
+  };
+
+  int cached(const Slot& slot) const { return runner->cache().length(slot.sequence); }
+  void start_waiting(std::vector<Event>& events);
+  Slot* best_slot(const Request& request);
+  std::vector<Part> choose_parts(std::vector<Event>& events);
+  Status run_parts(std::span<const Part> parts, std::vector<Event>& events);
+  Status advance(Slot& slot, std::span<const float> logits, std::vector<Event>& events);
+  void finish(Slot& slot, FinishReason reason, std::vector<Event>& events);
+  Event event(const Slot& slot, Event::Kind kind) const;
+};
+
+Engine::Engine() : impl_(std::make_unique<Impl>()) {}
+Engine::~Engine() = default;
+const Runner& Engine::runner() const noexcept { return *impl_->runner; }
+
+Result<std::unique_ptr<Engine>> Engine::create(const Model& model, Backend& backend,
+                                               const RunnerConfig& config) {
+  std::unique_ptr<Engine> engine(new Engine());
+  MINKE_ASSIGN(engine->impl_->runner, Runner::create(model, backend, config));
+  for (int i = 0; i < config.n_sequences; ++i)
+    engine->impl_->slots.push_back({engine->impl_->runner->cache().add_sequence(), {}, {}, 0});
+  return engine;
+}
+
+Result<RequestId> Engine::submit(Request request) {
+  const int n_ctx = impl_->runner->n_ctx(), n_vocab = impl_->runner->model().config().n_vocab;
+  if (request.prompt.empty()) return fail(Errc::kUsage, "the prompt is empty");
+  if (request.prompt.size() > static_cast<size_t>(n_ctx))
+    return fail(Errc::kUsage,
+                "the prompt has {} tokens, the context holds {}: raise -c or shorten it",
+                request.prompt.size(), n_ctx);
+  for (const TokenId id : request.prompt)
+    if (id < 0 || id >= n_vocab)
+      return fail(Errc::kUsage, "token {} is not in the vocabulary of {}", id, n_vocab);
+  MINKE_ASSIGN(Sampler sampler, Sampler::create(request.sampling, n_vocab));
+  for (const TokenId id : request.prompt) sampler.accept(id);
+  const RequestId id = impl_->next_id++;
+  impl_->waiting.push_back({id, std::move(request), std::move(sampler)});
+  return id;
+}
+
+void Engine::cancel(RequestId id) {
+  for (Waiting& w : impl_->waiting)
+    if (w.id == id) w.cancelled = true;
+  for (Slot& slot : impl_->slots)
+    if (slot.active && slot.active->what.id == id) slot.active->what.cancelled = true;
+}
+
+bool Engine::idle() const noexcept {
+  return impl_->waiting.empty() &&
+         std::ranges::none_of(impl_->slots, [](const Slot& s) { return s.active.has_value(); });
+}
+
+void Engine::clear_cache() {
+  for (Slot& slot : impl_->slots) {
+    if (slot.active) continue;
+    impl_->runner->cache().truncate(slot.sequence, 0);
+    slot.tokens.clear();
+  }
+}
+
+Event Engine::Impl::event(const Slot& slot, Event::Kind kind) const {
+  const Active& a = *slot.active;
+  const int prompt = static_cast<int>(a.what.request.prompt.size());
+  return {.request = a.what.id,
+          .kind = kind,
+          .prompt_tokens = prompt,
+          .prompt_cached = a.prompt_cached,
+          .prompt_done = std::min(prompt, cached(slot)),
+          .generated = a.generated,
+          .prompt_seconds = a.prompt_seconds,
+          .generation_seconds = a.generation_seconds};
+}
+
+void Engine::Impl::finish(Slot& slot, FinishReason reason, std::vector<Event>& events) {
+  Event e = event(slot, Event::Kind::kFinished);
+  e.reason = reason;
+  events.push_back(e);
+  slot.tokens.resize(static_cast<size_t>(cached(slot)));
+  slot.active.reset();
+}
+
+/// Gives free sequences to waiting requests, in order.
+void Engine::Impl::start_waiting(std::vector<Event>& events) {
+  std::erase_if(waiting, [&](const Waiting& w) {
+    if (w.cancelled)
+      events.push_back({.request = w.id,
+                        .kind = Event::Kind::kFinished,
+                        .reason = FinishReason::kCancelled,
+                        .prompt_tokens = static_cast<int>(w.request.prompt.size())});
+    return w.cancelled;
+  });
+  while (!waiting.empty()) {
+    Slot* slot = best_slot(waiting.front().request);
+    if (slot == nullptr) return;
+    slot->active.emplace(Active{std::move(waiting.front())});
+    waiting.pop_front();
+    slot->active->prompt_cached = cached(*slot);
+    slot->tokens = slot->active->what.request.prompt;
+  }
+}
+
+/// A free slot whose sequence holds as much of the prompt as any sequence does; null if all are
+/// busy. The last token of the prompt is always run, since its logits are needed.
+Slot* Engine::Impl::best_slot(const Request& request) {
+  const auto reusable = [&](const Slot& slot) {
+    const std::span<const TokenId> held(slot.tokens.data(), static_cast<size_t>(cached(slot)));
+    return std::min(common_prefix(request.prompt, held), request.prompt.size() - 1);
+  };
+  Slot *best = nullptr, *oldest = nullptr, *source = nullptr;
+  for (Slot& slot : slots) {
+    if (source == nullptr || reusable(slot) > reusable(*source)) source = &slot;
+    if (slot.active) continue;
+    if (best == nullptr || reusable(slot) > reusable(*best)) best = &slot;
+    if (oldest == nullptr || slot.last_used < oldest->last_used) oldest = &slot;
+  }
+  if (best == nullptr) return nullptr;
+  const size_t n = reusable(*source);
+  if (reusable(*best) == n && n > 0) {
+    runner->cache().truncate(best->sequence, static_cast<int>(n));
+    return best;
+  }
+  // A busy sequence holds more of the prompt, or none does: take the slot unused for longest.
+  LatentCache::Sequence fresh = runner->cache().fork(source->sequence, static_cast<int>(n));
+  runner->cache().release(oldest->sequence);
+  oldest->sequence = fresh;
+  return oldest;
+}
+
+std::vector<Engine::Impl::Part> Engine::Impl::choose_parts(std::vector<Event>& events) {
+  std::vector<Part> parts;
+  int room = runner->n_batch(), outputs = runner->max_outputs();
+  const auto pending = [&](const Slot& s) { return static_cast<int>(s.tokens.size()) - cached(s); };
+  for (Slot& slot : slots)
+    if (slot.active && slot.active->what.cancelled) finish(slot, FinishReason::kCancelled, events);
+  // Running sequences go first: one token each. Then prompts fill what room is left.
+  for (const bool generating : {true, false}) {
+    for (Slot& slot : slots) {
+      if (!slot.active || (slot.active->generated > 0) != generating) continue;
+      const int n = std::min(pending(slot), room);
+      if (n == 0 || outputs == 0) continue;
+      room -= n;
+      --outputs;
+      parts.push_back({&slot, n, n == pending(slot)});
+    }
+  }
+  return parts;
+}
+
+Status Engine::Impl::run_parts(std::span<const Part> parts, std::vector<Event>& events) {
+  std::vector<Runner::Item> items;
+  for (const Part& part : parts) {
+    const std::span<const TokenId> tokens = part.slot->tokens;
+    items.push_back({part.slot->sequence,
+                     tokens.subspan(static_cast<size_t>(cached(*part.slot)),
+                                    static_cast<size_t>(part.n_tokens)),
+                     part.generating ? 1 : 0});
+  }
+  const Clock::time_point start = Clock::now();
+  Result<std::span<const float>> logits = runner->forward(items);
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  if (!logits) {
+    for (const Part& part : parts) {
+      part.slot->active.reset();
+      part.slot->tokens.resize(static_cast<size_t>(cached(*part.slot)));
+    }
+    return tl::unexpected<Error>(std::move(logits).error());
+  }
+  const size_t n_vocab = static_cast<size_t>(runner->model().config().n_vocab);
+  size_t row = 0;
+  for (const Part& part : parts) {
+    Active& a = *part.slot->active;
+    part.slot->last_used = ++clock;
+    (a.generated > 0 ? a.generation_seconds : a.prompt_seconds) += seconds;
+    if (a.generated == 0) events.push_back(event(*part.slot, Event::Kind::kPrompt));
+    if (!part.generating) continue;
+    MINKE_TRY(advance(*part.slot, logits->subspan(row++ * n_vocab, n_vocab), events));
+  }
+  return {};
+}
+
+/// Chooses the next token of a sequence and decides whether it goes on.
+Status Engine::Impl::advance(Slot& slot, std::span<const float> logits,
+                             std::vector<Event>& events) {
+  Active& a = *slot.active;
+  const Request& request = a.what.request;
+  if (request.max_tokens == 0) {
+    finish(slot, FinishReason::kMaxTokens, events);
+    return {};
+  }
+  MINKE_ASSIGN(const TokenId token, a.what.sampler.sample(logits));
+  if (!request.ignore_eos && token == runner->model().tokenizer().eos()) {
+    finish(slot, FinishReason::kEos, events);
+    return {};
+  }
+  a.what.sampler.accept(token);
+  ++a.generated;
+  slot.tokens.push_back(token);
+  events.push_back(event(slot, Event::Kind::kToken));
+  events.back().token = token;
+  if (request.max_tokens >= 0 && a.generated >= request.max_tokens)
+    finish(slot, FinishReason::kMaxTokens, events);
+  else if (cached(slot) >= runner->n_ctx())
+    finish(slot, FinishReason::kContextFull, events);
+  return {};
+}
+
+Result<std::vector<Event>> Engine::step() {
+  std::vector<Event> events;
+  impl_->start_waiting(events);
+  const std::vector<Impl::Part> parts = impl_->choose_parts(events);
+  if (!parts.empty()) MINKE_TRY(impl_->run_parts(parts, events));
+  return events;
+}
+
+}  // namespace minke
