@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+FUSED_FROM = 256  # up to this width the fused attention kernel is slower than the plain products
 BLOCK_STEP = 64  # the rows of an expert's block are a multiple of this
 
 @dataclass(frozen=True)
@@ -137,8 +138,7 @@ class RmsNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x.float()
-        return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps) * self.weight).type_as(x)
+        return F.rms_norm(x.float(), self.weight.shape, self.weight, self.eps).type_as(x)
 
 
 def linear(inputs: int, outputs: int, gain: float = 1.0) -> nn.Linear:
@@ -182,10 +182,19 @@ class Attention(nn.Module):
         k_pe = rotate(k_pe.unsqueeze(-2), rotation).expand(-1, -1, heads, -1)
         k = torch.cat((k_nope, k_pe), -1)
         q, k, v = (t.transpose(1, 2) for t in (q, k, value))
-        # The fused kernel wants values as wide as keys; without it the scores go through memory.
-        v = F.pad(v, (0, nope + rope - config.v_head_dim))
-        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=self.scale)
-        return self.o_proj(out[..., : config.v_head_dim].transpose(1, 2).flatten(2))
+        out = self.attend(q, k, v)
+        return self.o_proj(out.transpose(1, 2).flatten(2))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return causal attention over (rows, heads, width, dim)."""
+        width, value_dim = q.size(-2), v.size(-1)
+        if width > FUSED_FROM:
+            # The fused kernel wants values as wide as keys.
+            wide = F.pad(v, (0, q.size(-1) - value_dim))
+            return F.scaled_dot_product_attention(q, k, wide, is_causal=True, scale=self.scale)[..., :value_dim]
+        future = torch.full((width, width), -torch.inf, dtype=q.dtype).triu(1)
+        scores = torch.matmul(q * self.scale, k.mT) + future
+        return torch.matmul(scores.softmax(-1), v)
 
 
 class Mlp(nn.Module):

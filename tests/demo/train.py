@@ -36,7 +36,7 @@ VOCAB_SIZE = 4096
 CONFIGS: dict[str, Config] = {
     # The path of the 236B model: low-rank query, groups of experts, a scaling factor.
     "demo": Config(
-        vocab_size=VOCAB_SIZE, hidden_size=256, num_hidden_layers=5, num_attention_heads=4, q_lora_rank=128,
+        vocab_size=VOCAB_SIZE, hidden_size=256, num_hidden_layers=4, num_attention_heads=4, q_lora_rank=128,
         kv_lora_rank=128, qk_nope_head_dim=64, qk_rope_head_dim=32, v_head_dim=64, intermediate_size=768,
         moe_intermediate_size=128, n_routed_experts=32, n_shared_experts=2, num_experts_per_tok=4,
         topk_method="group_limited_greedy", n_group=8, topk_group=3, routed_scaling_factor=2.5,
@@ -197,14 +197,13 @@ def save_checkpoint(model: Model, encoder: Encoder, folder: Path) -> None:
     write_weights(folder, {name: t.detach().bfloat16() for name, t in model.checkpoint_tensors()}, shards=2)
 
 
-def optimizers(model: Model, matrix_lr: float, other_lr: float) -> list[torch.optim.Optimizer]:
-    """Give the layers' matrices to Muon; embeddings, router, norms and output to AdamW."""
+def split_parameters(model: Model) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Return the layers' matrices, which Muon trains, and the rest, which AdamW trains."""
     matrices, others = [], []
     for name, parameter in model.named_parameters():
         is_matrix = name.startswith("layers.") and parameter.ndim >= 2 and not name.endswith("mlp.gate.weight")
         (matrices if is_matrix else others).append(parameter)
-    adam = torch.optim.AdamW(others, lr=other_lr, betas=(0.9, 0.95), weight_decay=0.0, foreach=True)
-    return [Muon(matrices, lr=matrix_lr, weight_decay=0.01), adam]
+    return matrices, others
 
 
 def learning_rate(progress: float, warmup: float = 0.01, decay: float = 0.45) -> float:
@@ -230,6 +229,16 @@ def average_gradients(parameters: list[nn.Parameter], processes: int) -> None:
         parameter.grad.copy_(piece.view_as(parameter))
 
 
+def share_parameters(parameters: list[nn.Parameter], processes: int) -> None:
+    """Send every parameter from the process that updates it to the others."""
+    for owner in range(processes):
+        owned = parameters[owner::processes]
+        flat = torch.cat([parameter.detach().flatten() for parameter in owned])
+        distributed.broadcast(flat, owner)
+        for parameter, piece in zip(owned, flat.split([p.numel() for p in owned]), strict=True):
+            parameter.data.copy_(piece.view_as(parameter))
+
+
 def train(rank: int, args: argparse.Namespace, rendezvous: str) -> None:
     """Run one of the training processes; the first one also evaluates, reports and saves."""
     torch.set_num_threads(1)
@@ -239,7 +248,10 @@ def train(rank: int, args: argparse.Namespace, rendezvous: str) -> None:
     model = Model(CONFIGS[args.config])
     parameters = list(model.parameters())
     questions = data.held_out_questions()
-    groups = optimizers(model, args.matrix_lr, args.other_lr)
+    matrices, others = split_parameters(model)
+    # Orthogonalizing is a fifth of the work, so each process does it for its share of the matrices.
+    muon = Muon(matrices[rank :: args.processes], lr=args.matrix_lr, weight_decay=0.01)
+    adam = torch.optim.AdamW(others, lr=args.other_lr, betas=(0.9, 0.95), weight_decay=0.0, foreach=True)
     if rank == 0:
         print(f"{args.config}: {sum(p.numel() for p in parameters):,} parameters", flush=True)
 
@@ -257,16 +269,17 @@ def train(rank: int, args: argparse.Namespace, rendezvous: str) -> None:
         (loss + args.balance * model.balance_loss()).backward()
         average_gradients(parameters, args.processes)
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        for optimizer, lr in zip(groups, (args.matrix_lr, args.other_lr), strict=True):
+        for optimizer, lr in ((muon, args.matrix_lr), (adam, args.other_lr)):
             for group in optimizer.param_groups:
                 group["lr"] = lr * learning_rate(progress.item())
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        share_parameters(matrices, args.processes)
+        model.zero_grad(set_to_none=True)
         if rank != 0:
             continue
         seen += int(batch.lengths.sum()) * args.processes
         average += 0.02 * (loss.item() - average)
-        if step % 50 == 0:
+        if step % 25 == 0:
             rate = seen / (time.monotonic() - began)
             balance = model.balance_loss().item()
             print(f"step {step} progress {progress:.3f} loss {average:.4f} balance {balance:.3f} "
