@@ -23,8 +23,10 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
 
-  /// Ids of `text`, which is bytes: invalid UTF-8 is encoded byte by byte. Never gives a control
-  /// token, whatever the text says, and never adds BOS.
+  /// Ids of `text`, which is bytes: decode() gives them back, with one exception, bytes that no
+  /// token stands for (the real vocabulary lacks 0xC0, 0xC1 and 0xF5-0xFF, which valid UTF-8 never
+  /// holds) become U+FFFD. User-defined tokens that look like text are matched, as the reference
+  /// implementations do. Never gives a control token, whatever the text says, and never adds BOS.
   std::vector<TokenId> encode(std::string_view text) const;
   /// As encode, but the texts of control and user-defined tokens become those tokens: for template
   /// text only, never for what a user typed.
@@ -36,9 +38,9 @@ class Tokenizer {
 
   int vocab_size() const noexcept;
   bool is_control(TokenId id) const noexcept;
-  TokenId bos() const noexcept;  ///< -1 if there is none.
-  TokenId eos() const noexcept;  ///< -1 if there is none.
-  bool add_bos() const noexcept;
+  TokenId bos() const noexcept;   ///< -1 if there is none.
+  TokenId eos() const noexcept;   ///< -1 if there is none.
+  bool add_bos() const noexcept;  ///< Prompts begin with BOS.
   /// The id of a token by its text as in the vocabulary, -1 if there is none.
   TokenId find(std::string_view text) const noexcept;
 

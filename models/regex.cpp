@@ -1,0 +1,84 @@
+#include "models/regex.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include <cstdint>
+#include <string>
+
+#include "runtime/result.h"
+
+namespace minke {
+namespace {
+
+struct FreeCode {
+  void operator()(pcre2_code* p) const noexcept { pcre2_code_free(p); }
+};
+struct FreeData {
+  void operator()(pcre2_match_data* p) const noexcept { pcre2_match_data_free(p); }
+};
+struct FreeContext {
+  void operator()(pcre2_match_context* p) const noexcept { pcre2_match_context_free(p); }
+};
+
+std::string error_text(int code) {
+  char buffer[256];
+  pcre2_get_error_message(code, reinterpret_cast<PCRE2_UCHAR*>(buffer), sizeof buffer);
+  return buffer;
+}
+
+}  // namespace
+
+struct Regex::Code {
+  std::unique_ptr<pcre2_code, FreeCode> code;
+};
+
+Regex::Regex(std::string_view pattern) : code_(std::make_unique<Code>()) {
+  // DOLLAR_ENDONLY: `$` is the end of the piece alone, as pieces never hold a newline inside.
+  constexpr uint32_t kOptions = PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY;
+  int error = 0;
+  size_t offset = 0;
+  code_->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                                  kOptions, &error, &offset, nullptr));
+  MINKE_CHECK(code_->code != nullptr, "pattern {}: {} at {}", pattern, error_text(error), offset);
+  // Where the system forbids writable code pages PCRE2 interprets instead: slower, same result.
+  pcre2_jit_compile(code_->code.get(), PCRE2_JIT_COMPLETE);
+}
+
+Regex::Regex(Regex&&) noexcept = default;
+Regex::~Regex() = default;
+
+struct Regex::Matcher::State {
+  const pcre2_code* code;
+  std::unique_ptr<pcre2_match_data, FreeData> data;
+  std::unique_ptr<pcre2_match_context, FreeContext> context;
+};
+
+Regex::Matcher::Matcher(const Regex& regex) : state_(std::make_unique<State>()) {
+  state_->code = regex.code_->code.get();
+  state_->data.reset(pcre2_match_data_create(1, nullptr));
+  state_->context.reset(pcre2_match_context_create(nullptr));
+  MINKE_CHECK(state_->data && state_->context, "no memory for a match");
+  // The patterns cannot run away (each backtracks over one run of characters once), so a limit
+  // could only fail a long text.
+  pcre2_set_match_limit(state_->context.get(), UINT32_MAX);
+  pcre2_set_heap_limit(state_->context.get(), UINT32_MAX);
+}
+
+Regex::Matcher::~Matcher() = default;
+
+std::pair<size_t, size_t> Regex::Matcher::find(std::string_view subject, size_t from) {
+  const auto search = [&](uint32_t options) {
+    return pcre2_match(state_->code, reinterpret_cast<PCRE2_SPTR>(subject.data()), subject.size(),
+                       from, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY | options, state_->data.get(),
+                       state_->context.get());
+  };
+  int found = search(0);
+  if (found == PCRE2_ERROR_JIT_STACKLIMIT) found = search(PCRE2_NO_JIT);
+  if (found == PCRE2_ERROR_NOMATCH) return {std::string_view::npos, std::string_view::npos};
+  MINKE_CHECK(found > 0, "PCRE2 on {} bytes: {}", subject.size(), error_text(found));
+  const size_t* ends = pcre2_get_ovector_pointer(state_->data.get());
+  return {ends[0], ends[1]};
+}
+
+}  // namespace minke
