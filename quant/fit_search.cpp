@@ -20,7 +20,7 @@ constexpr float kInnerMost = 12.0f;
 constexpr float kStep = 0.25f;
 constexpr float kStepShare = 0.012f;
 // Those of search_affine: how far each end of the codes lies inside the values' end, in codes.
-constexpr float kInside[] = {-0.3f, 0.1f, 0.5f};
+constexpr float kInside[] = {-0.4f, -0.1f, 0.2f, 0.5f, 0.8f};
 
 class ScaleSearch {
  public:
@@ -90,9 +90,10 @@ BestScale search_scale(const Run& run, const Levels& levels, const HalfGrid* gri
       if (levels.lo < 0) inner = size - 0.5f;
     }
     const float step = std::max(kStep * unit, kStepShare * size);
-    const int n_starts = static_cast<int>((size + kBeyond * unit - inner) / step);
-    for (int i = 0; i <= n_starts && end != 0; ++i) {
-      const float to = size + kBeyond * unit - static_cast<float>(i) * step;
+    const int n_beyond = static_cast<int>(kBeyond * unit / step);
+    const int n_inside = static_cast<int>((size - inner) / step);
+    for (int i = -n_beyond; i <= n_inside && end != 0; ++i) {
+      const float to = size - static_cast<float>(i) * step;
       search.start_from(x / std::copysign(to, static_cast<float>(end)));
     }
   }

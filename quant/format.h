@@ -24,10 +24,12 @@ struct FormatTraits {
   std::string_view name;  ///< As users and files write it: "Q4_K".
   size_t block_len;       ///< Values in a block.
   size_t block_bytes;     ///< Bytes of a block.
-  /// Decodes n_blocks blocks to n_blocks * block_len floats. Bit-identical on every machine.
+  // Blocks may lie at any address. Both functions give the same bits on every machine.
+  /// Decodes n_blocks blocks to n_blocks * block_len floats.
   void (*decode)(const void* blocks, float* values, size_t n_blocks) noexcept;
   /// Encodes n_blocks * block_len finite floats. `importance`, when not null, holds one weight >= 0
-  /// a value, and the encoder minimises the error weighted by it.
+  /// a value, and the encoder minimises the squared error weighted by it. Blocks are encoded
+  /// independently of each other. What lies beyond a format's range becomes its largest number.
   void (*encode)(const float* values, const float* importance, void* blocks,
                  size_t n_blocks) noexcept;
 };
