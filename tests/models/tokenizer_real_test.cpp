@@ -57,6 +57,20 @@ std::string mixed_text(const Tokenizer& t, size_t n_bytes) {
   return text;
 }
 
+/// A file of lines {"text": ..., "ids": [...]}.
+void check_ids(const Tokenizer& tokenizer, const char* name) {
+  std::istringstream lines(test::read_file(test::data_path(name)));
+  int n = 0;
+  for (std::string line; std::getline(lines, line); ++n) {
+    const auto fixture = nlohmann::json::parse(line);
+    const auto text = fixture["text"].get<std::string>();
+    CAPTURE(text);
+    CHECK(tokenizer.encode(text) == fixture["ids"].get<Ids>());
+    CHECK(tokenizer.decode(tokenizer.encode(text)) == text);
+  }
+  CHECK(n >= 200);
+}
+
 }  // namespace
 
 TEST_CASE("the real vocabulary gives the published ids") {
@@ -151,35 +165,20 @@ TEST_CASE("encoding is at least 3 MB/s on one core") {
   if (kTimed) CHECK(rate >= 3);
 }
 
-TEST_CASE("ids of texts by the reference implementation") {
-  const auto directory = test::data_path("tokenizer");
-  if (!std::filesystem::is_directory(directory)) {
-    std::printf("skipped: tests/data/tokenizer is not here\n");
+TEST_CASE("ids of texts by the reference implementation: the real vocabulary") {
+  const Tokenizer* t = real_tokenizer();
+  if (t != nullptr) check_ids(*t, "tokenizer/deepseek-llm.jsonl");
+}
+
+TEST_CASE("ids of texts by the reference implementation: the demo model") {
+  const std::filesystem::path path = MINKE_SOURCE_DIR "/models/demo/minke-demo-q8_0.gguf";
+  if (!std::filesystem::exists(path)) {
+    std::printf("skipped: models/demo/minke-demo-q8_0.gguf is not here\n");
     return;
   }
-  int n = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
-    if (entry.path().extension() != ".jsonl") continue;
-    // NAME.jsonl belongs to the vocabulary NAME.gguf beside it, or else to the real one.
-    auto vocabulary = entry.path();
-    vocabulary.replace_extension(".gguf");
-    std::optional<Tokenizer> own;
-    if (std::filesystem::exists(vocabulary)) {
-      const auto file = GgufFile::open(vocabulary);
-      REQUIRE(file.has_value());
-      auto opened = Tokenizer::from_gguf(*file);
-      REQUIRE_MESSAGE(opened.has_value(), (opened ? "" : opened.error().message));
-      own = std::move(*opened);
-    }
-    const Tokenizer* t = own ? &*own : real_tokenizer();
-    if (t == nullptr) continue;
-    std::istringstream lines(test::read_file(entry.path()));
-    for (std::string line; std::getline(lines, line); ++n) {
-      const auto fixture = nlohmann::json::parse(line);
-      const auto text = fixture["text"].get<std::string>();
-      CAPTURE(text);
-      CHECK(t->encode(text) == fixture["ids"].get<Ids>());
-    }
-  }
-  std::printf("reference ids of %d texts\n", n);
+  const auto file = GgufFile::open(path);
+  REQUIRE(file.has_value());
+  const auto tokenizer = Tokenizer::from_gguf(*file);
+  REQUIRE_MESSAGE(tokenizer.has_value(), (tokenizer ? "" : tokenizer.error().message));
+  check_ids(*tokenizer, "tokenizer/demo.jsonl");
 }
