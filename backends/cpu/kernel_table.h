@@ -42,7 +42,7 @@ struct KernelTable {
 
   /// Largest of n >= 1 values.
   float (*max_f32)(const float* x, int n) noexcept;
-  /// x[i] = exp(x[i] - shift), returns their sum. Relative error of exp below 2e-7.
+  /// x[i] = exp(x[i] - shift), returns their sum. Relative error of exp below 2.5e-7.
   float (*exp_sum_f32)(float* x, int n, float shift) noexcept;
   /// y[i] = gate[i] / (1 + exp(-gate[i])) * up[i]; gate or up may be y.
   void (*silu_mul_f32)(const float* gate, const float* up, float* y, int n) noexcept;

@@ -1,0 +1,100 @@
+#include "backends/cpu/isa.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <vector>
+
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
+
+namespace minke::cpu {
+
+#if defined(__x86_64__)
+#define MINKE_X86_ISAS(X) X(avx512bf16) X(avx512vnni) X(avx512) X(avx2) X(scalar)
+#define MINKE_ISAS(X) MINKE_X86_ISAS(X)
+#elif defined(__aarch64__)
+#define MINKE_ISAS(X) X(dotprod) X(neon)
+#else
+#define MINKE_ISAS(X) X(scalar)
+#endif
+
+#define MINKE_DECLARE(isa)         \
+  namespace isa {                  \
+  extern const KernelTable kTable; \
+  }
+MINKE_ISAS(MINKE_DECLARE)
+#undef MINKE_DECLARE
+
+namespace {
+
+/// Whether processor and operating system support what isa_flags.cmake compiles for.
+bool supported(std::string_view isa) noexcept {
+#if defined(__x86_64__)
+  // The compiler's runtime checks CPUID and which registers the operating system saves.
+  const bool avx2 = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
+  const bool avx512 =
+      avx2 && __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512cd") != 0 &&
+      __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
+      __builtin_cpu_supports("avx512vl") != 0;
+  const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni") != 0;
+  if (isa == "avx2") return avx2;
+  if (isa == "avx512") return avx512;
+  if (isa == "avx512vnni") return vnni;
+  if (isa == "avx512bf16") return vnni && __builtin_cpu_supports("avx512bf16") != 0;
+#elif defined(__aarch64__)
+  constexpr unsigned long kAsimdDp = 1UL << 20;  // HWCAP_ASIMDDP of the kernel's hwcap.h
+  if (isa == "dotprod") return (getauxval(AT_HWCAP) & kAsimdDp) != 0;
+#endif
+  return isa == "scalar" || isa == "neon";
+}
+
+std::vector<const KernelTable*> find_available() {
+  std::vector<const KernelTable*> tables;
+#define MINKE_ADD(isa) \
+  if (supported(#isa)) tables.push_back(&isa::kTable);
+  MINKE_ISAS(MINKE_ADD)
+#undef MINKE_ADD
+  return tables;
+}
+
+}  // namespace
+
+std::span<const KernelTable* const> available_kernels() noexcept {
+  static const std::vector<const KernelTable*> tables = find_available();
+  return tables;
+}
+
+Result<const KernelTable*> find_kernels(std::string_view isa) {
+  for (const KernelTable* table : available_kernels())
+    if (table->name == isa) return table;
+#define MINKE_IS_KNOWN(name) || isa == #name
+  const bool known = false MINKE_ISAS(MINKE_IS_KNOWN);
+#undef MINKE_IS_KNOWN
+  if (known) {
+    return fail(Errc::kUnsupported,
+                "this processor does not have the instruction set '{}'; it has: {}", isa,
+                available_isa_names());
+  }
+  return fail(Errc::kUsage, "unknown instruction set '{}'; this processor has: {}", isa,
+              available_isa_names());
+}
+
+Result<const KernelTable*> default_kernels() {
+  const char* forced = std::getenv("MINKE_ISA");
+  if (forced == nullptr || *forced == '\0') return available_kernels().front();
+  auto found = find_kernels(forced);
+  if (!found) return fail(found.error().code, "MINKE_ISA: {}", found.error().message);
+  return found;
+}
+
+std::string available_isa_names() {
+  std::string names;
+  for (const KernelTable* table : available_kernels()) {
+    if (!names.empty()) names += ' ';
+    names += table->name;
+  }
+  return names;
+}
+
+}  // namespace minke::cpu

@@ -1,0 +1,36 @@
+#include "backends/cpu/kernels/matmul.h"
+
+namespace minke::cpu {
+namespace {
+
+constexpr size_t kAlign = 64;
+/// Kernels may read this far beyond a row; what they read there does not count.
+constexpr size_t kSlack = 64;
+
+size_t aligned(size_t n_bytes) noexcept { return (n_bytes + kAlign - 1) / kAlign * kAlign; }
+
+}  // namespace
+
+size_t quantized_rows_bytes(int n_rows, int n_cols) noexcept {
+  const size_t n = static_cast<size_t>(n_rows) * static_cast<size_t>(n_cols);
+  return aligned(n) + aligned(n / kQuantBlock * sizeof(float)) + aligned(n / 16 * sizeof(int16_t)) +
+         kSlack;
+}
+
+QuantizedRows quantized_rows_at(void* storage, int n_rows, int n_cols) noexcept {
+  const size_t n = static_cast<size_t>(n_rows) * static_cast<size_t>(n_cols);
+  auto* bytes = static_cast<uint8_t*>(storage);
+  QuantizedRows rows;
+  rows.q = reinterpret_cast<int8_t*>(bytes);
+  rows.scale = reinterpret_cast<float*>(bytes + aligned(n));
+  rows.sum =
+      reinterpret_cast<int16_t*>(bytes + aligned(n) + aligned(n / kQuantBlock * sizeof(float)));
+  rows.n_cols = n_cols;
+  return rows;
+}
+
+bool wants_quantized_rows(DType dtype) noexcept {
+  return dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16;
+}
+
+}  // namespace minke::cpu

@@ -1,0 +1,189 @@
+#include "backends/cpu/kernels/matmul_quant.h"
+
+#include <type_traits>
+
+#include "backends/cpu/kernels/panel.h"
+#include "backends/cpu/kernels/tile.h"
+
+namespace minke::cpu::MINKE_ISA_NS {
+namespace {
+
+// Up to this many activation rows it is cheaper to add up each weight row's vector than to
+// transpose the weights.
+constexpr int kFewColumns = kMaxColumns < 3 ? kMaxColumns : 3;
+
+/// The part of a weight matrix that one panel takes.
+struct Source {
+  const Unpacker& format;
+  const uint8_t* rows;  ///< First block of the first row.
+  size_t row_bytes;
+  int n_rows;      ///< 1..kRows
+  int n_blocks;    ///< 32-blocks, 1..kChunkBlocks
+  ptrdiff_t next;  ///< From here to what will be unpacked next.
+};
+
+inline void prefetch(const uint8_t* p, size_t n_bytes) {
+  for (size_t i = 0; i < n_bytes; i += 64) __builtin_prefetch(p + i, 0, 2);
+}
+
+/// Unpacks rows [first, first + kLanes) of the source into panel.bytes, row_scale, row_min. Rows
+/// beyond the last keep what is there; their results are dropped.
+void unpack_rows(const Source& source, int first, Panel& panel) {
+  const int blocks_of_32 = source.format.block_len / kQuantBlock;
+  const int n_blocks = source.n_blocks / blocks_of_32;
+  const size_t n_bytes = static_cast<size_t>(n_blocks) * source.format.block_bytes;
+  const int n = source.n_rows - first < kLanes ? source.n_rows - first : kLanes;
+  for (int r = 0; r < n; ++r) {
+    const uint8_t* row = source.rows + static_cast<size_t>(first + r) * source.row_bytes;
+    prefetch(row + source.next, n_bytes);
+    source.format.unpack(row, n_blocks, panel.bytes[r], panel.row_scale[r], panel.row_min[r]);
+  }
+}
+
+/// Moves the scales and mins of the unpacked rows to vector v of the panel.
+void transpose_scales(const Source& source, int v, Panel& panel) {
+  const int n_groups = source.n_blocks * kQuantBlock / source.format.group;
+  constexpr size_t kStride = sizeof(panel.row_scale[0]);
+  const auto as_bytes = [](auto& array) { return reinterpret_cast<uint8_t*>(&array); };
+  for (int g = 0; g < n_groups; g += kLanes) {
+    transpose(as_bytes(panel.row_scale[0][g]), kStride, as_bytes(panel.scale[g][v * kLanes]),
+              sizeof(panel.scale[0]));
+    if (source.format.has_min)
+      transpose(as_bytes(panel.row_min[0][g]), kStride, as_bytes(panel.min[g][v * kLanes]),
+                sizeof(panel.min[0]));
+  }
+  if (!kHasFma) return;
+  for (int g = 0; g < n_groups; ++g) {
+    const VF scale = load(&panel.scale[g][v * kLanes]);
+    store(&panel.magic_scale[g][v * kLanes], scale * splat(-kMagic));
+  }
+}
+
+void fill_panel(const Source& source, Panel& panel) {
+  for (int v = 0; v < kVectors && v * kLanes < source.n_rows; ++v) {
+    unpack_rows(source, v * kLanes, panel);
+    transpose_scales(source, v, panel);
+    for (int k = 0; k < source.n_blocks * kQuantBlock / 4; k += kLanes)
+      transpose(&panel.bytes[0][4 * k], sizeof(panel.bytes[0]), &panel.dwords[k][v * kLanes][0],
+                sizeof(panel.dwords[0]));
+  }
+}
+
+/// Points panel.columns at activation rows [first, first + n), from 32-block first_block on.
+void take_columns(const MatmulArgs& args, const Unpacker& format, int first, int n, int first_block,
+                  int n_blocks, TileColumns& columns) {
+  const QuantizedRows& xq = *args.xq;
+  const auto n_cols = static_cast<size_t>(xq.n_cols);
+  const auto col = static_cast<size_t>(first_block) * kQuantBlock;
+  for (int c = 0; c < n; ++c) {
+    const int i = first + c;
+    const auto row = static_cast<size_t>(args.x_rows != nullptr ? args.x_rows[i] : i);
+    columns.q[c] = xq.q + row * n_cols + col;
+    columns.scale[c] = xq.scale + (row * n_cols + col) / kQuantBlock;
+    const int16_t* sums = xq.sum + (row * n_cols + col) / 16;
+    int32_t* start = columns.start[c];
+    float* sum = columns.sum[c];
+    if (format.group == 32) {
+      for (int b = 0; b < n_blocks; ++b) {
+        const int32_t s = sums[2 * b] + sums[2 * b + 1];
+        start[b] = kMagicBits - format.offset * s;
+        sum[b] = columns.scale[c][b] * static_cast<float>(s);
+      }
+    } else {
+      for (int g = 0; g < 2 * n_blocks; ++g) {
+        start[g] = kMagicBits - format.offset * sums[g];
+        sum[g] = columns.scale[c][g / 2] * static_cast<float>(sums[g]);
+      }
+    }
+  }
+}
+
+/// Where the results of activation row i go, for weight rows from `row` on.
+float* result(const MatmulArgs& args, int i, int row) {
+  const auto y_row = static_cast<size_t>(args.y_rows != nullptr ? args.y_rows[i] : i);
+  return args.y + y_row * args.y_stride + row;
+}
+
+template <class Format>
+void multiply(const MatmulArgs& args, const Source& source, int row, int first_block,
+              Panel& panel) {
+  const bool few = args.n_x <= kFewColumns;
+  if (!few) fill_panel(source, panel);
+  const int n_tiles = (args.n_x + kMaxColumns - 1) / kMaxColumns;
+  for (int tile = 0; tile < n_tiles; ++tile) {
+    // Tiles of nearly the same size: of 5 rows, 3 and 2.
+    const int begin = tile * args.n_x / n_tiles, n = (tile + 1) * args.n_x / n_tiles - begin;
+    take_columns(args, source.format, begin, n, first_block, source.n_blocks, panel.columns);
+    const bool whole = source.n_rows == kRows;
+    for (int c = 0; c < n; ++c) {
+      float* y = result(args, begin + c, row);
+      panel.columns.y[c] = whole ? y : panel.rest[c];
+      if (!whole && first_block > 0)
+        std::memcpy(panel.rest[c], y, static_cast<size_t>(source.n_rows) * sizeof(float));
+    }
+    if (!few) multiply_tile<Format>(panel, source.n_blocks, n, first_block == 0);
+    for (int v = 0; few && v < kVectors && v * kLanes < source.n_rows; ++v) {
+      // All activation rows are one tile here, so this unpacks each row once.
+      unpack_rows(source, v * kLanes, panel);
+      transpose_scales(source, v, panel);
+      multiply_few<Format>(panel, source.n_blocks, n, v, first_block == 0);
+    }
+    for (int c = 0; c < n && !whole; ++c)
+      std::memcpy(result(args, begin + c, row), panel.rest[c],
+                  static_cast<size_t>(source.n_rows) * sizeof(float));
+  }
+}
+
+template <class Format>
+void multiply_all(const MatmulArgs& args, const Unpacker& format) {
+  Panel& panel = *static_cast<Panel*>(args.scratch);
+  const int n_blocks = args.n_cols / kQuantBlock;
+  const int block_len = format.block_len / kQuantBlock;
+  const auto bytes_to = [&](int block) {
+    return static_cast<size_t>(block / block_len) * format.block_bytes;
+  };
+  for (int row = args.row_begin; row < args.row_end; row += kRows) {
+    const int n_rows = args.row_end - row < kRows ? args.row_end - row : kRows;
+    const auto* rows =
+        static_cast<const uint8_t*>(args.w) + static_cast<size_t>(row) * args.w_row_bytes;
+    for (int block = 0; block < n_blocks; block += kChunkBlocks) {
+      const int n = n_blocks - block < kChunkBlocks ? n_blocks - block : kChunkBlocks;
+      ptrdiff_t next = 0;
+      if (block + n < n_blocks) {
+        next = static_cast<ptrdiff_t>(bytes_to(n));
+      } else if (row + kRows < args.row_end) {
+        next = static_cast<ptrdiff_t>(kRows * args.w_row_bytes) -
+               static_cast<ptrdiff_t>(bytes_to(block));
+      }
+      const Source source{format, rows + bytes_to(block), args.w_row_bytes, n_rows, n, next};
+      multiply<Format>(args, source, row, block, panel);
+    }
+  }
+}
+
+// What the inner loops are compiled for. Where products are added in 32 bits at once, the range
+// of the weights makes no difference.
+template <int kGroup, bool kHasMin, Range kRange>
+using FormatOf =
+    TileFormat<kGroup, kHasMin,
+               std::conditional_t<Dot<kRange>::kFlush == 0, Dot<Range::kFull>, Dot<kRange>>>;
+
+}  // namespace
+
+void matmul_quant(const MatmulArgs& args, const Unpacker& format) noexcept {
+  const auto is = [&](int group, bool has_min, Range range) {
+    return format.group == group && format.has_min == has_min && format.range == range;
+  };
+  if (is(32, false, Range::k4)) return multiply_all<FormatOf<32, false, Range::k4>>(args, format);
+  if (is(32, true, Range::k4)) return multiply_all<FormatOf<32, true, Range::k4>>(args, format);
+  if (is(32, false, Range::k5)) return multiply_all<FormatOf<32, false, Range::k5>>(args, format);
+  if (is(32, true, Range::k5)) return multiply_all<FormatOf<32, true, Range::k5>>(args, format);
+  if (is(32, false, Range::kFull))
+    return multiply_all<FormatOf<32, false, Range::kFull>>(args, format);
+  if (is(16, false, Range::k4)) return multiply_all<FormatOf<16, false, Range::k4>>(args, format);
+  if (is(16, true, Range::k4)) return multiply_all<FormatOf<16, true, Range::k4>>(args, format);
+  if (is(16, false, Range::k6)) return multiply_all<FormatOf<16, false, Range::k6>>(args, format);
+  __builtin_trap();  // A format of a new kind needs a line here; the tests run every format.
+}
+
+}  // namespace minke::cpu::MINKE_ISA_NS

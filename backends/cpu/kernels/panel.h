@@ -1,0 +1,61 @@
+// A panel: kRows weight rows times up to 512 columns, unpacked into the L1 cache.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "backends/cpu/kernels/matmul.h"
+#include "backends/cpu/kernels/unpack.h"
+
+namespace minke::cpu::MINKE_ISA_NS {
+namespace {
+
+#if defined(__AVX512BW__)
+inline constexpr int kVectors = 2;     ///< Vectors of rows in a panel...
+inline constexpr int kMaxColumns = 4;  ///< ...times activation rows fill the registers.
+#elif defined(__AVX2__)
+inline constexpr int kVectors = 2;
+inline constexpr int kMaxColumns = 2;
+#else
+inline constexpr int kVectors = 2;
+inline constexpr int kMaxColumns = 4;
+#endif
+inline constexpr int kRows = kVectors * kLanes;
+inline constexpr int kChunkBlocks = 16;  ///< 32-blocks of a panel: what the L1 cache holds.
+inline constexpr int kChunk = kChunkBlocks * kQuantBlock;
+inline constexpr int kChunkGroups = kChunk / 16;
+
+// Where there is FMA, integer sums start at this float's bits: up to 2^22 more or less, the sum's
+// bits read as a float are kMagic + sum, and fma(bits, scale, -kMagic * scale) is sum * scale,
+// rounded once (scales have at most 18 significant bits, so the last term is exact). That saves
+// the conversion.
+inline constexpr float kMagic = 0x1.8p23f;
+inline constexpr int32_t kMagicBits = kHasFma ? 0x4B400000 : 0;
+
+/// Activation rows of a tile, for the columns of a panel.
+struct TileColumns {
+  const int8_t* q[kMaxColumns];
+  const float* scale[kMaxColumns];                       ///< One a 32-block.
+  alignas(64) int32_t start[kMaxColumns][kChunkGroups];  ///< What integer sums start at.
+  alignas(64) float sum[kMaxColumns][kChunkGroups];      ///< Activations summed, for the mins.
+  float* y[kMaxColumns];                                 ///< kRows results each.
+};
+
+struct alignas(64) Panel {
+  /// Dword (k, row): bytes 4k .. 4k + 3 of the row.
+  uint8_t dwords[kChunk / 4][kRows][4];
+  float scale[kChunkGroups][kRows];
+  float magic_scale[kChunkGroups][kRows];  ///< -kMagic * scale
+  float min[kChunkGroups][kRows];
+  // Row by row, before transposing.
+  uint8_t bytes[kLanes][kChunk];
+  float row_scale[kLanes][kChunkGroups];
+  float row_min[kLanes][kChunkGroups];
+
+  TileColumns columns;
+  float rest[kMaxColumns][kRows];  ///< Results of a panel that has fewer than kRows rows.
+};
+static_assert(sizeof(Panel) <= kMatmulScratchBytes);
+
+}  // namespace
+}  // namespace minke::cpu::MINKE_ISA_NS

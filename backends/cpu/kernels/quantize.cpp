@@ -1,0 +1,60 @@
+#include "backends/cpu/kernels/quantize.h"
+
+#include <cfloat>
+
+#include "backends/cpu/simd/vec_f32.h"
+
+namespace minke::cpu::MINKE_ISA_NS {
+namespace {
+
+/// Blocks whose largest magnitude is below this become zeros: its reciprocal must be finite.
+constexpr float kTiny = 1e-35f;
+
+void quantize_block(const float* x, int8_t* q, float* scale, int16_t* sum) {
+  constexpr int kVectors = kQuantBlock / kFloats;
+  VF values[kVectors];
+  VF largest(0.0f);
+  for (int i = 0; i < kVectors; ++i) {
+    const VF v = load(x + i * kFloats);
+    const VF finite = xsimd::min(xsimd::max(v, splat(-FLT_MAX)), splat(FLT_MAX));
+    values[i] = xsimd::select(v == v, finite, splat(0.0f));
+    largest = xsimd::max(largest, xsimd::abs(values[i]));
+  }
+  alignas(64) float lanes[kFloats];
+  largest.store_aligned(lanes);
+  float max = 0.0f;
+  for (int i = 0; i < kFloats; ++i) max = lanes[i] > max ? lanes[i] : max;
+
+  *scale = max < kTiny ? 0.0f : max / 127.0f;
+  const VF inverse = splat(max < kTiny ? 0.0f : 127.0f / max);
+  // Adding 1.5 * 2^23 rounds to the nearest integer, which is then the low bits of the float.
+  alignas(64) float rounded[kQuantBlock];
+  for (int i = 0; i < kVectors; ++i) {
+    const VF scaled = values[i] * inverse;
+    (scaled + splat(0x1.8p23f)).store_aligned(rounded + i * kFloats);
+  }
+  int32_t words[kQuantBlock];
+  std::memcpy(words, rounded, sizeof(words));
+  for (int i = 0; i < kQuantBlock; ++i) q[i] = static_cast<int8_t>(words[i]);
+  for (int half = 0; half < 2; ++half) {
+    int total = 0;
+    for (int i = 0; i < 16; ++i) total += q[16 * half + i];
+    sum[half] = static_cast<int16_t>(total);
+  }
+}
+
+}  // namespace
+
+void quantize_rows(const float* x, size_t x_stride, int n_rows, const QuantizedRows& out,
+                   int first_row) noexcept {
+  const auto n_cols = static_cast<size_t>(out.n_cols);
+  for (int r = 0; r < n_rows; ++r) {
+    const float* row = x + static_cast<size_t>(r) * x_stride;
+    const size_t begin = static_cast<size_t>(first_row + r) * n_cols;
+    for (size_t i = 0; i < n_cols; i += kQuantBlock)
+      quantize_block(row + i, out.q + begin + i, out.scale + (begin + i) / kQuantBlock,
+                     out.sum + (begin + i) / 16);
+  }
+}
+
+}  // namespace minke::cpu::MINKE_ISA_NS

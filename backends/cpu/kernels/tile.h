@@ -1,0 +1,161 @@
+// The inner loops of the integer matrix product.
+#pragma once
+
+#include "backends/cpu/kernels/panel.h"
+#include "backends/cpu/simd/unroll.h"
+
+namespace minke::cpu::MINKE_ISA_NS {
+namespace {
+
+/// Kind of format: weights that share a scale (32 or 16), whether they have mins, the products.
+template <int kGroupLen, bool kMin, class DotType>
+struct TileFormat {
+  static constexpr int kGroup = kGroupLen;
+  static constexpr int kGroups = kQuantBlock / kGroup;  ///< In a 32-block.
+  static constexpr bool kHasMin = kMin;
+  using DotProduct = DotType;
+};
+
+/// sums[v][c] += products of the group that starts at dword k of the panel, and at byte 4k of the
+/// activation rows.
+template <class Format, int kN>
+[[gnu::always_inline]] inline void add_products(const Panel& panel, const int8_t* const (&x)[kN],
+                                                int k, VI (&sums)[kVectors][kN]) {
+  using D = typename Format::DotProduct;
+  constexpr int kSteps = Format::kGroup / 4;
+  constexpr int kFlush = D::kFlush == 0 || D::kFlush > kSteps ? kSteps : D::kFlush;
+  MINKE_UNROLL
+  for (int begin = 0; begin < kSteps; begin += kFlush) {
+    [[maybe_unused]] VI part[kVectors][kN];
+    MINKE_UNROLL
+    for (int step = begin; step < begin + kFlush; ++step) {
+      VI w[kVectors];
+      MINKE_UNROLL
+      for (int v = 0; v < kVectors; ++v) w[v] = load_bytes(panel.dwords[k + step][v * kLanes]);
+      MINKE_UNROLL
+      for (int c = 0; c < kN; ++c) {
+        const VI xc = splat4(x[c] + 4 * (k + step));
+        MINKE_UNROLL
+        for (int v = 0; v < kVectors; ++v) {
+          if constexpr (D::kFlush == 0) {
+            sums[v][c] = D::step(sums[v][c], w[v], xc);
+          } else if (step == begin) {
+            part[v][c] = D::first(w[v], xc);
+          } else {
+            part[v][c] = D::step(part[v][c], w[v], xc);
+          }
+        }
+      }
+    }
+    if constexpr (D::kFlush != 0) {
+      MINKE_UNROLL
+      for (int v = 0; v < kVectors; ++v) MINKE_UNROLL
+      for (int c = 0; c < kN; ++c) sums[v][c] = D::flush(sums[v][c], part[v][c]);
+    }
+  }
+}
+
+/// result + the weights' scales * the activations' scale * sum + the mins * the activations' sum.
+template <class Format>
+[[gnu::always_inline]] inline VF add_group(VF result, VI sum, const Panel& panel, int group,
+                                           int lane, float x_scale, float x_sum) {
+  const VF scale = load(&panel.scale[group][lane]);
+  VF scaled;
+  if constexpr (kHasFma) {
+    scaled = madd(bits_as_float(sum), scale, load(&panel.magic_scale[group][lane]));
+  } else {
+    scaled = to_float(sum) * scale;
+  }
+  result = madd(scaled, splat(x_scale), result);
+  if constexpr (Format::kHasMin) result = madd(load(&panel.min[group][lane]), splat(x_sum), result);
+  return result;
+}
+
+/// Panel times kN activation rows; starts from zero or adds to what y holds.
+template <class Format, int kN>
+void multiply_columns(const Panel& panel, int n_blocks, bool from_zero) {
+  const TileColumns& columns = panel.columns;
+  const int8_t* x[kN];
+  VF results[kVectors][kN];
+  MINKE_UNROLL
+  for (int c = 0; c < kN; ++c) {
+    x[c] = columns.q[c];
+    MINKE_UNROLL
+    for (int v = 0; v < kVectors; ++v)
+      results[v][c] = from_zero ? splat(0.0f) : load(columns.y[c] + v * kLanes);
+  }
+  for (int block = 0; block < n_blocks; ++block) {
+    MINKE_UNROLL
+    for (int half = 0; half < Format::kGroups; ++half) {
+      const int group = block * Format::kGroups + half;
+      VI sums[kVectors][kN];
+      MINKE_UNROLL
+      for (int c = 0; c < kN; ++c) MINKE_UNROLL
+      for (int v = 0; v < kVectors; ++v) sums[v][c] = splat_i32(columns.start[c][group]);
+      add_products<Format, kN>(panel, x, group * Format::kGroup / 4, sums);
+      MINKE_UNROLL
+      for (int v = 0; v < kVectors; ++v) MINKE_UNROLL
+      for (int c = 0; c < kN; ++c)
+        results[v][c] = add_group<Format>(results[v][c], sums[v][c], panel, group, v * kLanes,
+                                          columns.scale[c][block], columns.sum[c][group]);
+    }
+  }
+  MINKE_UNROLL
+  for (int c = 0; c < kN; ++c) MINKE_UNROLL
+  for (int v = 0; v < kVectors; ++v) store(columns.y[c] + v * kLanes, results[v][c]);
+}
+
+/// Panel times the first n (1..kMaxColumns) of panel.columns.
+template <class Format>
+void multiply_tile(const Panel& panel, int n_blocks, int n, bool from_zero) {
+  static_assert(kMaxColumns <= 4);
+  if (n == 1) return multiply_columns<Format, 1>(panel, n_blocks, from_zero);
+  if (n == 2) return multiply_columns<Format, 2>(panel, n_blocks, from_zero);
+  if constexpr (kMaxColumns > 2) {
+    if (n == 3) return multiply_columns<Format, 3>(panel, n_blocks, from_zero);
+    multiply_columns<Format, 4>(panel, n_blocks, from_zero);
+  }
+}
+
+/// The unpacked rows panel.bytes, which are vector v of the panel's rows, times the first n of
+/// panel.columns. The same sums in the same order as multiply_tile.
+template <class Format>
+void multiply_few(const Panel& panel, int n_blocks, int n, int v, bool from_zero) {
+  using D = typename Format::DotProduct;
+  constexpr int kPiece = 4 * kLanes;  // Columns of one vector of a row.
+  const TileColumns& columns = panel.columns;
+  for (int c = 0; c < n; ++c) {
+    VI sums[kChunkGroups];  // Of 16 columns.
+    for (int k = 0; k < n_blocks * kQuantBlock; k += kPiece) {
+      // The last piece may reach 32 columns beyond the row: into what lies behind it in the
+      // quantized rows' memory, or the next row. Those sums are not used.
+      const VI x = load_bytes(columns.q[c] + k);
+      VI rows[kLanes];
+      MINKE_UNROLL
+      for (int r = 0; r < kLanes; ++r) {
+        const VI w = load_bytes(&panel.bytes[r][k]);
+        if constexpr (D::kFlush == 0) {
+          rows[r] = D::step(splat_i32(0), w, x);
+        } else {
+          rows[r] = D::flush(splat_i32(0), D::first(w, x));
+        }
+      }
+      VI reduced[kLanes / 4];
+      sum_rows(rows, reduced);
+      MINKE_UNROLL
+      for (int g = 0; g < kLanes / 4; ++g) sums[k / 16 + g] = reduced[g];
+    }
+    float* y = columns.y[c] + v * kLanes;
+    VF result = from_zero ? splat(0.0f) : load(y);
+    for (int group = 0; group < n_blocks * Format::kGroups; ++group) {
+      VI sum = Format::kGroups == 2 ? sums[group] : add_i32(sums[2 * group], sums[2 * group + 1]);
+      sum = add_i32(sum, splat_i32(columns.start[c][group]));
+      result = add_group<Format>(result, sum, panel, group, v * kLanes,
+                                 columns.scale[c][group / Format::kGroups], columns.sum[c][group]);
+    }
+    store(y, result);
+  }
+}
+
+}  // namespace
+}  // namespace minke::cpu::MINKE_ISA_NS

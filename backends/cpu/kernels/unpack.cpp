@@ -1,0 +1,38 @@
+#include "backends/cpu/kernels/unpack.h"
+
+#include "backends/cpu/kernels/unpack_generic.h"
+
+namespace minke::cpu::MINKE_ISA_NS {
+namespace {
+
+template <class Block>
+constexpr Unpacker unpacker(DType dtype, int group, bool has_min, int offset, Range range) {
+  const UnpackFn unpack = group == 32 ? &unpack_blocks<Block, 32> : &unpack_blocks<Block, 16>;
+  return {dtype, static_cast<int>(Block::kLen), sizeof(Block), group, has_min, offset, range,
+          unpack};
+}
+
+constexpr Unpacker kUnpackers[] = {
+    unpacker<BlockQ4_0>(DType::kQ4_0, 32, false, 8, Range::k4),
+    unpacker<BlockQ4_1>(DType::kQ4_1, 32, true, 0, Range::k4),
+    unpacker<BlockQ5_0>(DType::kQ5_0, 32, false, 16, Range::k5),
+    unpacker<BlockQ5_1>(DType::kQ5_1, 32, true, 0, Range::k5),
+    unpacker<BlockQ8_0>(DType::kQ8_0, 32, false, kFullBias, Range::kFull),
+    unpacker<BlockQ2_K>(DType::kQ2_K, 16, true, 0, Range::k4),
+    unpacker<BlockQ3_K>(DType::kQ3_K, 16, false, 4, Range::k4),
+    unpacker<BlockQ4_K>(DType::kQ4_K, 32, true, 0, Range::k4),
+    unpacker<BlockQ5_K>(DType::kQ5_K, 32, true, 0, Range::k5),
+    unpacker<BlockQ6_K>(DType::kQ6_K, 16, false, 32, Range::k6),
+    unpacker<BlockIQ4_NL>(DType::kIQ4_NL, 32, false, kFullBias, Range::kFull),
+    unpacker<BlockIQ4_XS>(DType::kIQ4_XS, 32, false, kFullBias, Range::kFull),
+};
+
+}  // namespace
+
+const Unpacker* find_unpacker(DType dtype) noexcept {
+  for (const Unpacker& unpacker : kUnpackers)
+    if (unpacker.dtype == dtype) return &unpacker;
+  return nullptr;
+}
+
+}  // namespace minke::cpu::MINKE_ISA_NS

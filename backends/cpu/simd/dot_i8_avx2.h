@@ -1,0 +1,83 @@
+// dot_i8.h for AVX2 with FMA and F16C.
+#pragma once
+
+#include <immintrin.h>
+
+#include "backends/cpu/simd/vec_f32.h"
+
+namespace minke::cpu::MINKE_ISA_NS {
+namespace {
+
+using VI = __m256i;
+inline constexpr int kLanes = 8;
+inline constexpr int kFullBias = 0;
+
+inline VI load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const VI*>(p)); }
+inline VI splat_i32(int32_t v) { return _mm256_set1_epi32(v); }
+inline VI splat4(const int8_t* p) {
+  int32_t v;
+  std::memcpy(&v, p, 4);
+  return _mm256_set1_epi32(v);
+}
+inline VI add_i32(VI a, VI b) { return _mm256_add_epi32(a, b); }
+inline VF to_float(VI v) { return _mm256_cvtepi32_ps(v); }
+inline VF bits_as_float(VI v) { return _mm256_castsi256_ps(v); }
+
+template <Range kRange>
+struct Dot {
+  static constexpr int kFlush = kRange == Range::k4 ? 8 : kRange == Range::k5 ? 4 : 2;
+  static VI first(VI w, VI x) { return _mm256_maddubs_epi16(w, x); }
+  static VI step(VI part, VI w, VI x) { return _mm256_add_epi16(part, first(w, x)); }
+  static VI flush(VI acc, VI part) {
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(part, _mm256_set1_epi16(1)));
+  }
+};
+
+// Signed weights: |w| times x with the sign of w; 2 * 128 * 127 still fits in 16 bits.
+template <>
+struct Dot<Range::kFull> {
+  static constexpr int kFlush = 1;
+  static VI first(VI w, VI x) {
+    return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+  }
+  static VI step(VI part, VI w, VI x) { return _mm256_add_epi16(part, first(w, x)); }
+  static VI flush(VI acc, VI part) { return Dot<Range::k6>::flush(acc, part); }
+};
+
+/// Rows i and i + 4: the 16 bytes at `p` of row i, and of row i + 4, one a 128-bit lane.
+inline VI load_lanes(const uint8_t* p, size_t row_stride) {
+  const auto* low = reinterpret_cast<const __m128i*>(p);
+  const auto* high = reinterpret_cast<const __m128i*>(p + 4 * row_stride);
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(low)),
+                                 _mm_loadu_si128(high), 1);
+}
+
+/// dst vector i, lane r = dword i of row r.
+inline void transpose(const uint8_t* src, size_t row_stride, uint8_t* dst, size_t dst_stride) {
+  for (size_t piece = 0; piece < 2; ++piece) {
+    VI v[4];
+    for (size_t i = 0; i < 4; ++i) v[i] = load_lanes(src + i * row_stride + 16 * piece, row_stride);
+    const VI lo01 = _mm256_unpacklo_epi32(v[0], v[1]), hi01 = _mm256_unpackhi_epi32(v[0], v[1]);
+    const VI lo23 = _mm256_unpacklo_epi32(v[2], v[3]), hi23 = _mm256_unpackhi_epi32(v[2], v[3]);
+    const VI out[4] = {_mm256_unpacklo_epi64(lo01, lo23), _mm256_unpackhi_epi64(lo01, lo23),
+                       _mm256_unpacklo_epi64(hi01, hi23), _mm256_unpackhi_epi64(hi01, hi23)};
+    for (size_t i = 0; i < 4; ++i)
+      _mm256_storeu_si256(reinterpret_cast<VI*>(dst + (4 * piece + i) * dst_stride), out[i]);
+  }
+}
+
+/// In every 128-bit lane: the sums of that lane of a, b, c and d.
+inline VI sum_lanes(VI a, VI b, VI c, VI d) {
+  return _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+}
+
+/// out[g], lane r = sum of lanes 4g .. 4g + 3 of rows[r].
+inline void sum_rows(const VI (&rows)[kLanes], VI (&out)[kLanes / 4]) {
+  const VI t0 = sum_lanes(rows[0], rows[1], rows[2], rows[3]);
+  const VI t1 = sum_lanes(rows[4], rows[5], rows[6], rows[7]);
+  out[0] = _mm256_permute2x128_si256(t0, t1, 0x20);
+  out[1] = _mm256_permute2x128_si256(t0, t1, 0x31);
+}
+
+}  // namespace
+}  // namespace minke::cpu::MINKE_ISA_NS

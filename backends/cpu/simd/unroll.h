@@ -1,0 +1,8 @@
+// Loops of a constant few turns whose arrays must become registers.
+#pragma once
+
+#ifdef __clang__
+#define MINKE_UNROLL _Pragma("unroll")
+#else
+#define MINKE_UNROLL _Pragma("GCC unroll 16")
+#endif
