@@ -1,11 +1,11 @@
-"""Write weights the way published checkpoints hold them: several safetensors files and an index."""
+"""Write and read weights as published checkpoints hold them: several safetensors files and an index."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 
@@ -29,3 +29,11 @@ def write_weights(folder: Path, tensors: dict[str, Tensor], shards: int) -> None
         path.chmod(0o644)
         weight_map |= dict.fromkeys(content, path.name)
     write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Return all the tensors of a checkpoint as they are stored."""
+    tensors: dict[str, Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        tensors |= load_file(path)
+    return tensors

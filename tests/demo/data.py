@@ -118,8 +118,8 @@ def _joined(items: list[int] | list[str]) -> str:
 
 
 def order_numbers(rng: Random) -> Question:
-    """Sort three to five different numbers, either way."""
-    numbers = rng.sample(range(100), rng.choice((3, 3, 4, 4, 5)))
+    """Sort three or four different numbers, either way."""
+    numbers = rng.sample(range(100), rng.choice((3, 3, 4)))
     down = rng.random() < 0.4
     phrasing = _pick(rng, SORT_DOWN, SORT_DOWN_ZH, 0.2) if down else _pick(rng, SORT_UP, SORT_UP_ZH, 0.2)
     text = _joined(numbers)
@@ -128,8 +128,8 @@ def order_numbers(rng: Random) -> Question:
 
 
 def extreme_number(rng: Random) -> Question:
-    """The largest or smallest of two to five different numbers."""
-    numbers = rng.sample(range(100), rng.randrange(2, 6))
+    """The largest or smallest of two to four different numbers."""
+    numbers = rng.sample(range(100), rng.randrange(2, 5))
     largest = rng.random() < 0.5
     phrasing = _pick(rng, LARGEST, LARGEST_ZH, 0.2) if largest else _pick(rng, SMALLEST, SMALLEST_ZH, 0.2)
     text = _joined(numbers)
@@ -163,19 +163,19 @@ SPELL_ZH = ("请拼写{x}。", "{x}怎么拼写？")
 
 
 def count_items(rng: Random) -> Question:
-    """The number of words in a list of one to nine."""
+    """The number of words in a list of one to seven."""
     chinese = rng.random() < 0.2
     source = words.ZH_NOUNS if chinese else words.NOUNS
-    chosen = rng.sample(source, rng.randrange(1, 10))
+    chosen = rng.sample(source, rng.randrange(1, 8))
     text = ("、" if chinese else ", ").join(chosen)
     phrasing = rng.choice(COUNT_ITEMS_ZH if chinese else COUNT_ITEMS)
     return Question("count words", phrasing.format(x=text), str(len(chosen)), text)
 
 
 def count_letter(rng: Random) -> Question:
-    """How often one letter occurs among three to eight separated letters."""
+    """How often one letter occurs among three to six separated letters."""
     alphabet = rng.sample("abcdefghijklmnopqrstuvwxyz", 3)
-    letters = [rng.choice(alphabet) for _ in range(rng.randrange(3, 9))]
+    letters = [rng.choice(alphabet) for _ in range(rng.randrange(3, 7))]
     target = rng.choice(alphabet)
     text = " ".join(letters)
     prompt = _pick(rng, COUNT_LETTER, COUNT_LETTER_ZH, 0.2).format(c=target, x=text)
@@ -183,10 +183,10 @@ def count_letter(rng: Random) -> Question:
 
 
 def repeat(rng: Random) -> Question:
-    """Say two to six words or digits again."""
+    """Say two to five words or digits again."""
     chinese = rng.random() < 0.2
     source: tuple[str, ...] = words.ZH_NOUNS if chinese else words.NOUNS
-    count = rng.randrange(2, 7)
+    count = rng.randrange(2, 6)
     if not chinese and rng.random() < 0.25:
         chosen = [str(rng.randrange(100)) for _ in range(count)]
     else:
@@ -199,13 +199,13 @@ def repeat(rng: Random) -> Question:
 def spell(rng: Random) -> Question:
     """Letters of a word, separated by spaces.
 
-    Invented words of two or three syllables are held out by the word. Real words are often one
+    Invented words of two syllables are held out by the word. Real words are often one
     token, whose letters can only be learned by being told, so they have no key.
     """
     if rng.random() < 0.4:
         word, key = rng.choice(words.NOUNS), ""
     else:
-        word = "".join(rng.choice(words.SYLLABLES) for _ in range(rng.choice((2, 2, 3))))
+        word = "".join(rng.choice(words.SYLLABLES) for _ in range(2))
         key = word
     prompt = _pick(rng, SPELL, SPELL_ZH, 0.15).format(x=word)
     return Question("spell", prompt, " ".join(word), key)
@@ -275,7 +275,7 @@ def _step(
     if one_forward and rng.random() < 0.2:
         steps, phrasing = 1, rng.choice(one_backward if back else one_forward)
     else:
-        steps, phrasing = rng.randrange(2, 11), rng.choice(backward if back else forward)
+        steps, phrasing = rng.randrange(2, 7), rng.choice(backward if back else forward)
     answer = cycle[(start + (-steps if back else steps)) % len(cycle)]
     prompt = phrasing.format(n=steps, x=cycle[start])
     return Question(kind, prompt, answer, f"{cycle[start]},{steps},{phrasing}")

@@ -337,3 +337,16 @@ class Model(nn.Module):
                     yield f"{prefix}{stem}.{index}.{matrix}.weight", expert
             else:
                 yield prefix + name, parameter
+
+    def load_checkpoint_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take weights that are named as `checkpoint_tensors` names them, of any float type."""
+        state = self.state_dict()
+        for name, parameter in state.items():
+            stored = name if name.startswith("lm_head") else f"model.{name}"
+            if ".mlp.experts." in name:
+                stem, matrix = stored.rsplit(".", 1)
+                parts = [tensors[f"{stem}.{index}.{matrix}.weight"] for index in range(len(parameter))]
+                state[name] = torch.stack(parts).float()
+            else:
+                state[name] = tensors[stored].float()
+        self.load_state_dict(state)

@@ -25,7 +25,7 @@ import data
 import tokenizer as tokenizer_files
 import torch
 import torch.nn.functional as F
-from checkpoint import write_json, write_weights
+from checkpoint import read_weights, write_json, write_weights
 from model import Config, Model
 from muon import Muon
 from tokenizers import Tokenizer
@@ -244,8 +244,12 @@ def train(rank: int, args: argparse.Namespace, rendezvous: str) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", rank=rank, world_size=args.processes, init_method=rendezvous)
     torch.manual_seed(args.seed)
-    encoder = Encoder(tokenizer_files.train(VOCAB_SIZE))
     model = Model(CONFIGS[args.config])
+    if args.start:
+        encoder = Encoder(Tokenizer.from_file(str(args.start / "tokenizer.json")))
+        model.load_checkpoint_tensors(read_weights(args.start))
+    else:
+        encoder = Encoder(tokenizer_files.train(VOCAB_SIZE))
     parameters = list(model.parameters())
     questions = data.held_out_questions()
     matrices, others = split_parameters(model)
@@ -300,6 +304,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", choices=CONFIGS)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--start", type=Path, help="a checkpoint of the same config to go on from")
     parser.add_argument("--minutes", type=float, default=65)
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--processes", type=int, default=2, help="each uses one core and its own batches")
@@ -308,7 +313,7 @@ def main() -> None:
     parser.add_argument("--other-lr", type=float, default=0.003)
     parser.add_argument("--balance", type=float, default=0.02, help="weight of the expert balance loss")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--evaluate-minutes", type=float, default=5)
+    parser.add_argument("--evaluate-minutes", type=float, default=8)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         multiprocessing.spawn(train, (args, f"file://{folder}/rendezvous"), nprocs=args.processes)

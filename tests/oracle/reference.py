@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 
 import torch
+from checkpoint import read_weights
 from model import Config, Model
-from safetensors.torch import load_file
 from torch import Tensor
 from transformers import DeepseekV2ForCausalLM
 
@@ -31,30 +31,6 @@ def config_from_hf(fields: dict[str, object]) -> Config:
         mscale=yarn["mscale"],
         **plain,
     )
-
-
-def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Return all the tensors of a sharded checkpoint as they are stored."""
-    tensors: dict[str, Tensor] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        tensors |= load_file(path)
-    return tensors
-
-
-def own_model(config: Config, tensors: dict[str, Tensor]) -> Model:
-    """Return our own model with a checkpoint's weights, in F32."""
-    model = Model(config)
-    state: dict[str, Tensor] = {}
-    for name, parameter in model.state_dict().items():
-        stored = name if name.startswith("lm_head") else f"model.{name}"
-        if ".mlp.experts." in name:
-            stem, matrix = stored.rsplit(".", 1)
-            parts = [tensors[f"{stem}.{index}.{matrix}.weight"] for index in range(len(parameter))]
-            state[name] = torch.stack(parts).float()
-        else:
-            state[name] = tensors[stored].float()
-    model.load_state_dict(state)
-    return model.eval()
 
 
 @torch.no_grad()
@@ -82,7 +58,8 @@ def load(folder: Path, check_tokens: list[int]) -> tuple[DeepseekV2ForCausalLM, 
             raise ValueError(f"{folder}: {problem}: {info[problem]}")
     theirs.eval()
     fields = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    ours = own_model(config_from_hf(fields), read_tensors(folder))
+    ours = Model(config_from_hf(fields))
+    ours.load_checkpoint_tensors(read_weights(folder))
     expected, got = own_logits(ours, check_tokens), logits(theirs, check_tokens)
     error = ((expected - got).abs().max() / (expected.max() - expected.min())).item()
     if error > TOLERANCE:
