@@ -18,8 +18,8 @@ enum class MlaForm {
 }  // namespace cpu
 
 struct CpuOptions {
-  int n_threads = 0;  ///< 0: one a core that this process may use.
-  std::string isa;    ///< Empty: MINKE_ISA, or the best there is.
+  int n_threads = 0;     ///< 0: one a core that this process may use.
+  std::string isa = {};  ///< Empty: MINKE_ISA, or the best there is.
   cpu::MlaForm mla_form = cpu::MlaForm::kAuto;
 };
 

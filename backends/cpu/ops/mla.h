@@ -33,7 +33,7 @@ void load_latent(const KernelTable& kernels, LatentCache& cache, const SequenceS
 struct SoftmaxState {
   float *m, *l, *o;
   int width;
-  void reset(int n_rows) noexcept;
+  void reset(int n_rows) const noexcept;
 };
 
 /// One step of the running softmax: turns row r's scores (n_kv valid ones of `scores`, already

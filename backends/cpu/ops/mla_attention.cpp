@@ -28,7 +28,7 @@ void load_latent(const KernelTable& kernels, LatentCache& cache, const SequenceS
   }
 }
 
-void SoftmaxState::reset(int n_rows) noexcept {
+void SoftmaxState::reset(int n_rows) const noexcept {
   std::fill_n(m, n_rows, -std::numeric_limits<float>::infinity());
   std::fill_n(l, n_rows, 0.0f);
   std::fill_n(o, static_cast<ptrdiff_t>(n_rows) * width, 0.0f);
