@@ -3,7 +3,6 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <set>
 
 #include "runtime/memory_plan.h"
 
@@ -12,6 +11,17 @@ namespace {
 
 constexpr size_t kMaxInputs = 5;
 
+ScheduleRules rules_for(const Graph& graph) {
+  return {
+      .wants_converted =
+          [&graph](const Node& node) {
+            const CpuOp& op = cpu_op(node.op);
+            return op.wants_quantized != nullptr && op.wants_quantized(graph, node);
+          },
+      .converts_output = [](const Node& node) { return cpu_op(node.op).quantizes_output; },
+      .uses_scratch = [](const Node& node) { return cpu_op(node.op).scratch_bytes != nullptr; }};
+}
+
 int max_rows(const ValueInfo& info) { return static_cast<int>(info.desc.shape.rows()); }
 
 }  // namespace
@@ -19,98 +29,44 @@ int max_rows(const ValueInfo& info) { return static_cast<int>(info.desc.shape.ro
 Result<std::unique_ptr<Plan>> CpuPlan::compile(const Graph& graph, const Setup& setup,
                                                Backend& backend) {
   std::unique_ptr<CpuPlan> plan(new CpuPlan(graph, setup));
-  plan->list_tasks();
-  plan->mark_barriers();
+  for (const Node& node : graph.nodes())
+    MINKE_CHECK(node.inputs.size() <= kMaxInputs, "{}", node.name);
+  plan->schedule_ = make_schedule(graph, rules_for(graph));
   MINKE_TRY(plan->place_memory(backend));
   return plan;
 }
 
-void CpuPlan::list_tasks() {
-  quantized_.resize(graph_->values().size());
-  for (const Node& node : graph_->nodes()) {
-    MINKE_CHECK(node.inputs.size() <= kMaxInputs, "{}", node.name);
-    const CpuOp& op = cpu_op(node.op);
-    if (op.wants_quantized != nullptr && op.wants_quantized(*graph_, node))
-      quantized_[static_cast<size_t>(node.inputs[0].id)] = true;
-  }
-  for (const Node& node : graph_->nodes()) {
-    tasks_.push_back({&node});
-    if (quantized_[static_cast<size_t>(node.output.id)] && !cpu_op(node.op).quantizes_output)
-      tasks_.push_back({&node, true});
-  }
-}
-
-/// A task waits for all workers where it reads what a task since the last barrier wrote, or where
-/// both use the shared scratch.
-void CpuPlan::mark_barriers() {
-  std::set<int> fresh;  // values written since the last barrier
-  bool scratch_used = false;
-  for (Task& task : tasks_) {
-    const CpuOp& op = cpu_op(task.node->op);
-    const bool scratch = !task.quantize_output && op.scratch_bytes != nullptr;
-    if (task.quantize_output)
-      task.barrier_before = fresh.contains(task.node->output.id);
-    else
-      for (const Value v : task.node->inputs) task.barrier_before |= fresh.contains(v.id);
-    task.barrier_before |= scratch && scratch_used;
-    if (task.barrier_before) {
-      fresh.clear();
-      scratch_used = false;
-    }
-    fresh.insert(task.node->output.id);
-    scratch_used |= scratch;
-  }
-}
-
 Status CpuPlan::place_memory(Backend& backend) {
-  // Lives are counted in barriers: between two of them, tasks run in any order.
   const size_t n_values = graph_->values().size();
-  std::vector<Lifetime> data(n_values), quantized(n_values);
-  size_t shared = 0;
-  worker_bytes_ = 0;
-  int phase = 0;
-  for (const Task& task : tasks_) {
-    phase += task.barrier_before ? 1 : 0;
-    const size_t out = static_cast<size_t>(task.node->output.id);
-    const ValueInfo& info = graph_->values()[out];
-    if (!task.quantize_output) {
-      data[out] = {phase, phase, info.desc.bytes()};
-      const CpuOp& op = cpu_op(task.node->op);
-      if (op.scratch_bytes != nullptr)
-        shared = std::max(shared, op.scratch_bytes(*graph_, *task.node));
-      if (op.worker_bytes != nullptr)
-        worker_bytes_ = std::max(worker_bytes_, op.worker_bytes(*graph_, *task.node));
-    }
-    if (quantized_[out])
-      quantized[out] = {
-          quantized[out].bytes != 0 ? quantized[out].first : phase, phase,
+  std::vector<Lifetime> lifetimes(2 * n_values);  // the values, then their quantized rows
+  for (size_t i = 0; i < n_values; ++i) {
+    const ValueInfo& info = graph_->values()[i];
+    const Life &plain = schedule_.values[i], &quantized = schedule_.converted[i];
+    if (plain.used()) lifetimes[i] = {plain.first, plain.last, info.desc.bytes()};
+    if (quantized.used())
+      lifetimes[n_values + i] = {
+          quantized.first, quantized.last,
           quantized_rows_bytes(max_rows(info), static_cast<int>(info.desc.shape.cols()))};
-    if (task.quantize_output) data[out].last = phase;
-    for (const Value v : task.node->inputs) {
-      const size_t in = static_cast<size_t>(v.id);
-      if (graph_->info(v).kind != ValueKind::kTemp) continue;
-      data[in].last = phase;
-      if (quantized_[in]) quantized[in].last = phase;
-    }
   }
-  data[static_cast<size_t>(graph_->output().id)].last = phase + 1;
-
-  std::vector<Lifetime> lifetimes = data;
-  lifetimes.insert(lifetimes.end(), quantized.begin(), quantized.end());
+  size_t shared = 0, own = 0;
+  for (const Node& node : graph_->nodes()) {
+    const CpuOp& op = cpu_op(node.op);
+    if (op.scratch_bytes != nullptr) shared = std::max(shared, op.scratch_bytes(*graph_, node));
+    if (op.worker_bytes != nullptr) own = std::max(own, op.worker_bytes(*graph_, node));
+  }
   const MemoryPlan memory = plan_memory(lifetimes);
-  worker_bytes_ = aligned64(worker_bytes_ + kMatmulScratchBytes);
-  shared = aligned64(shared);
-  arena_bytes_ =
-      memory.arena_bytes + shared + worker_bytes_ * static_cast<size_t>(setup_.n_threads);
+  worker_bytes_ = aligned64(own + kMatmulScratchBytes);
+  arena_bytes_ = memory.arena_bytes + aligned64(shared) +
+                 worker_bytes_ * static_cast<size_t>(setup_.n_threads);
   MINKE_ASSIGN(arena_, backend.allocate(arena_bytes_));
   std::byte* base = arena_->host().data();
   places_.resize(n_values);
   for (size_t i = 0; i < n_values; ++i) {
-    if (data[i].bytes != 0) places_[i].data = base + memory.offsets[i];
-    if (quantized[i].bytes != 0) places_[i].quantized = base + memory.offsets[n_values + i];
+    if (schedule_.values[i].used()) places_[i].data = base + memory.offsets[i];
+    if (schedule_.converted[i].used()) places_[i].quantized = base + memory.offsets[n_values + i];
   }
   shared_scratch_ = base + memory.arena_bytes;
-  worker_scratch_ = shared_scratch_ + shared;
+  worker_scratch_ = shared_scratch_ + aligned64(shared);
   return {};
 }
 
@@ -131,10 +87,10 @@ Operand CpuPlan::operand(Value v, const Step& step) const noexcept {
 }
 
 void CpuPlan::run_worker(const Step& step, Worker& worker) noexcept {
-  for (const Task& task : tasks_) {
+  for (const Task& task : schedule_.tasks) {
     if (task.barrier_before) worker.barrier();
     const Operand out = operand(task.node->output, step);
-    if (task.quantize_output) {
+    if (task.convert_output) {
       worker.parallel_for(out.rows, [&](int r) {
         worker.kernels().quantize_rows(out.row(r), 0, 1, out.quantized, r);
       });

@@ -6,6 +6,7 @@
 
 #include "backends/cpu/ops/op.h"
 #include "runtime/backend.h"
+#include "runtime/schedule.h"
 
 namespace minke::cpu {
 
@@ -23,12 +24,6 @@ class CpuPlan : public Plan {
   size_t scratch_bytes() const noexcept override { return arena_bytes_; }
 
  private:
-  /// One thing to run: a node, or the quantization of the value that a node made.
-  struct Task {
-    const Node* node;
-    bool quantize_output = false;
-    bool barrier_before = false;
-  };
   /// Where a temporary and its quantized twin lie in the arena.
   struct Place {
     std::byte* data = nullptr;
@@ -36,17 +31,14 @@ class CpuPlan : public Plan {
   };
 
   CpuPlan(const Graph& graph, const Setup& setup) : graph_(&graph), setup_(setup) {}
-  void list_tasks();
-  void mark_barriers();
   Status place_memory(Backend& backend);
   Operand operand(Value v, const Step& step) const noexcept;
   void run_worker(const Step& step, Worker& worker) noexcept;
 
   const Graph* graph_;
   Setup setup_;
-  std::vector<Task> tasks_;
-  std::vector<bool> quantized_;  ///< a value: some node multiplies its quantized rows
-  std::vector<Place> places_;    ///< a value
+  Schedule schedule_;          ///< "Converted" values are quantized rows.
+  std::vector<Place> places_;  ///< One a value.
   std::unique_ptr<Buffer> arena_;
   size_t arena_bytes_ = 0, worker_bytes_ = 0;
   std::byte* shared_scratch_ = nullptr;
