@@ -46,8 +46,10 @@ Status Parser::count(uint64_t& n, std::string_view what, uint64_t record_bytes) 
   MINKE_TRY(read(n, what));
   const uint64_t limit = cursor_.left() / record_bytes;
   if (n > limit) {
-    return bad(at, fmt::format("{} is more than the rest of the file can hold (got {}, allowed {})",
-                               what, n, limit));
+    return bad(at,
+               fmt::format("{} is more than the rest of the file can hold, which may be cut off "
+                           "(got {}, allowed {})",
+                           what, n, limit));
   }
   return {};
 }
@@ -133,8 +135,8 @@ Status Parser::string_value() {
   uint64_t length = 0;
   MINKE_TRY(read(length, "the length of a string"));
   if (!cursor_.skip(length)) {
-    return bad(at, fmt::format("a string is longer than the rest of the file (got {} bytes, "
-                               "allowed {})",
+    return bad(at, fmt::format("a string is longer than the rest of the file, which may be cut off "
+                               "(got {} bytes, allowed {})",
                                length, cursor_.left()));
   }
   return {};

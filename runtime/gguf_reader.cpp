@@ -104,6 +104,22 @@ Result<uint64_t> GgufFile::get_uint(std::string_view key) const {
   return result;
 }
 
+Result<int64_t> GgufFile::get_int(std::string_view key) const {
+  MINKE_ASSIGN(const Entry* entry, impl_->require(key));
+  int64_t result = 0;
+  bool fits = true;
+  const bool is_integer = with_integer(entry->type, entry->encoded.data(), [&](auto value) {
+    fits = std::in_range<int64_t>(value);
+    result = static_cast<int64_t>(value);
+  });
+  if (is_integer && fits) return result;
+  return impl_->bad(*entry, is_integer ? fmt::format("is too large (got {}, allowed {})",
+                                                     static_cast<uint64_t>(result),
+                                                     std::numeric_limits<int64_t>::max())
+                                       : fmt::format("wrong type (got {}, allowed an integer)",
+                                                     gguf::type_name(entry->type)));
+}
+
 Result<double> GgufFile::get_float(std::string_view key) const {
   MINKE_ASSIGN(const Entry* entry, impl_->require(key));
   if (entry->type == GgufType::kF32) return load<float>(entry->encoded.data());

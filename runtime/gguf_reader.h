@@ -57,6 +57,7 @@ class GgufFile {
   // Typed accessors. A key of another type, or a number that does not fit, is a kContent error that
   // names the file and the key; a missing key is an error too: ask has() first, or use *_or.
   Result<uint64_t> get_uint(std::string_view key) const;  ///< Any integer type, >= 0.
+  Result<int64_t> get_int(std::string_view key) const;    ///< Any integer type.
   Result<double> get_float(std::string_view key) const;   ///< F32 or F64.
   Result<bool> get_bool(std::string_view key) const;
   Result<std::string_view> get_string(std::string_view key) const;

@@ -55,7 +55,9 @@ Result<std::span<const std::byte>> map_descriptor(int fd, const fs::path& path) 
 
 }  // namespace
 
-std::string printable_path(const fs::path& path) { return printable(path.string(), 4096); }
+std::string printable_path(const fs::path& path) {
+  return path.empty() ? "''" : printable(path.string(), 4096);
+}
 
 Error io_error(const fs::path& path, int error) {
   const bool missing = error == ENOENT || error == ENOTDIR;

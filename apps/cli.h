@@ -1,0 +1,50 @@
+// What the subcommands share: how they are declared, parsed and ended.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "runtime/result.h"
+
+namespace minke::apps {
+
+/// What a subcommand does once its command line is parsed. An error becomes one line on stderr and
+/// the exit code of its kind; a kCancelled error with an empty message prints nothing.
+using Action = std::function<Status()>;
+
+/// A command line under construction. The names of flags are those that users of other runtimes
+/// know. Every option with a long name can also come from the environment: --top-k from
+/// MINKE_TOP_K; the command line wins.
+class CommandLine {
+ public:
+  CommandLine(std::string_view name, std::string_view summary);
+
+  CLI::App& app() noexcept { return app_; }
+  /// A second name of one dash and several letters, as in "-ctk", which CLI11 does not know.
+  void alias(const std::string& short_name, CLI::Option* option);
+  /// Parses the arguments after the subcommand's name. Errors: kUsage. When help was asked for,
+  /// prints it and gives false.
+  Result<bool> parse(std::span<const char* const> arguments);
+
+ private:
+  CLI::App app_;
+  std::map<std::string, std::string, std::less<>> aliases_;  // "-ctk" -> "--cache-type-k"
+};
+
+/// A usage error, in one line.
+template <class... Args>
+tl::unexpected<Error> usage(fmt::format_string<Args...> format, Args&&... args) {
+  return fail(Errc::kUsage, format, std::forward<Args>(args)...);
+}
+
+/// Runs the program; returns its exit code.
+int run(std::span<const char* const> arguments);
+
+/// Prints a line to stderr: "minke: TEXT".
+void print_note(std::string_view text);
+
+}  // namespace minke::apps

@@ -1,0 +1,11 @@
+#include <signal.h>
+
+#include <span>
+
+#include "apps/cli.h"
+
+int main(int argc, char** argv) {
+  // A file larger than the user's limit is then an error of write(), not the end of the program.
+  signal(SIGXFSZ, SIG_IGN);
+  return minke::apps::run(std::span(argv, static_cast<size_t>(argc)).subspan(argc > 0 ? 1 : 0));
+}
