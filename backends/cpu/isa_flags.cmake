@@ -27,6 +27,7 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
 else()
   set(minke_isas scalar)
 endif()
+set(MINKE_KERNEL_ISAS ${minke_isas} CACHE INTERNAL "Instruction sets that kernels are built for")
 
 # Adds the objects of every instruction set to `target`. -ffp-contract=off: where a product and a
 # sum are rounded once is written in the kernels, so that all instruction sets agree.

@@ -69,8 +69,30 @@ void fill_panel(const Source& source, Panel& panel) {
   }
 }
 
+/// Fills start (formats with an offset) or sum (formats with mins) of one activation row. Works in
+/// whole vectors: what lies beyond the row is read but not used.
+template <class Format>
+void prepare_sums(const int16_t* sums, const float* scale, int offset, int n_blocks, int32_t* start,
+                  float* sum) {
+  const int n_groups = n_blocks * Format::kGroups;
+  const auto factor = static_cast<int16_t>(Format::kHasMin ? 1 : -offset);
+  for (int g = 0; g < n_groups; g += kLanes) {
+    const VI sums_of_group = Format::kGroups == 1 ? scaled_pair_sums(sums + 2 * g, factor)
+                                                  : scaled_sums(sums + g, factor);
+    if constexpr (!Format::kHasMin) {
+      store_bytes(start + g, add_i32(sums_of_group, splat_i32(kMagicBits)));
+    } else if constexpr (Format::kGroups == 1) {
+      store(sum + g, to_float(sums_of_group) * load(scale + g));
+    } else {
+      store(sum + g, to_float(sums_of_group));
+      for (int i = g; i < g + kLanes && i < n_groups; ++i) sum[i] *= scale[i / 2];
+    }
+  }
+}
+
 /// Points panel.columns at activation rows [first, first + n), from 32-block first_block on.
-void take_columns(const MatmulArgs& args, const Unpacker& format, int first, int n, int first_block,
+template <class Format>
+void take_columns(const MatmulArgs& args, int offset, int first, int n, int first_block,
                   int n_blocks, TileColumns& columns) {
   const QuantizedRows& xq = *args.xq;
   const auto n_cols = static_cast<size_t>(xq.n_cols);
@@ -80,21 +102,8 @@ void take_columns(const MatmulArgs& args, const Unpacker& format, int first, int
     const auto row = static_cast<size_t>(args.x_rows != nullptr ? args.x_rows[i] : i);
     columns.q[c] = xq.q + row * n_cols + col;
     columns.scale[c] = xq.scale + (row * n_cols + col) / kQuantBlock;
-    const int16_t* sums = xq.sum + (row * n_cols + col) / 16;
-    int32_t* start = columns.start[c];
-    float* sum = columns.sum[c];
-    if (format.group == 32) {
-      for (int b = 0; b < n_blocks; ++b) {
-        const int32_t s = sums[2 * b] + sums[2 * b + 1];
-        start[b] = kMagicBits - format.offset * s;
-        sum[b] = columns.scale[c][b] * static_cast<float>(s);
-      }
-    } else {
-      for (int g = 0; g < 2 * n_blocks; ++g) {
-        start[g] = kMagicBits - format.offset * sums[g];
-        sum[g] = columns.scale[c][g / 2] * static_cast<float>(sums[g]);
-      }
-    }
+    prepare_sums<Format>(xq.sum + (row * n_cols + col) / 16, columns.scale[c], offset, n_blocks,
+                         columns.start[c], columns.sum[c]);
   }
 }
 
@@ -113,7 +122,8 @@ void multiply(const MatmulArgs& args, const Source& source, int row, int first_b
   for (int tile = 0; tile < n_tiles; ++tile) {
     // Tiles of nearly the same size: of 5 rows, 3 and 2.
     const int begin = tile * args.n_x / n_tiles, n = (tile + 1) * args.n_x / n_tiles - begin;
-    take_columns(args, source.format, begin, n, first_block, source.n_blocks, panel.columns);
+    take_columns<Format>(args, source.format.offset, begin, n, first_block, source.n_blocks,
+                         panel.columns);
     const bool whole = source.n_rows == kRows;
     for (int c = 0; c < n; ++c) {
       float* y = result(args, begin + c, row);

@@ -12,7 +12,7 @@ namespace {
 
 #if defined(__AVX512BW__)
 inline constexpr int kVectors = 2;     ///< Vectors of rows in a panel...
-inline constexpr int kMaxColumns = 4;  ///< ...times activation rows fill the registers.
+inline constexpr int kMaxColumns = 6;  ///< ...times activation rows fill the registers.
 #elif defined(__AVX2__)
 inline constexpr int kVectors = 2;
 inline constexpr int kMaxColumns = 2;

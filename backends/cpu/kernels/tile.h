@@ -16,6 +16,12 @@ struct TileFormat {
   using DotProduct = DotType;
 };
 
+/// What the integer sums of a group start at.
+template <class Format>
+[[gnu::always_inline]] inline VI start_of(const TileColumns& columns, int c, int group) {
+  return splat_i32(Format::kHasMin ? kMagicBits : columns.start[c][group]);
+}
+
 /// sums[v][c] += products of the group that starts at dword k of the panel, and at byte 4k of the
 /// activation rows.
 template <class Format, int kN>
@@ -55,10 +61,9 @@ template <class Format, int kN>
   }
 }
 
-/// result + the weights' scales * the activations' scale * sum + the mins * the activations' sum.
-template <class Format>
+/// result + the weights' scales * the activations' scale * sum.
 [[gnu::always_inline]] inline VF add_group(VF result, VI sum, const Panel& panel, int group,
-                                           int lane, float x_scale, float x_sum) {
+                                           int lane, float x_scale) {
   const VF scale = load(&panel.scale[group][lane]);
   VF scaled;
   if constexpr (kHasFma) {
@@ -66,9 +71,23 @@ template <class Format>
   } else {
     scaled = to_float(sum) * scale;
   }
-  result = madd(scaled, splat(x_scale), result);
-  if constexpr (Format::kHasMin) result = madd(load(&panel.min[group][lane]), splat(x_sum), result);
-  return result;
+  return madd(scaled, splat(x_scale), result);
+}
+
+/// results + the weights' mins * the activations' sums, of all groups. Apart from the loop over
+/// the products, which needs all registers; a chunk's mins are added after its products.
+template <int kV, int kN>
+[[gnu::always_inline]] inline void add_mins(const Panel& panel, int lane, int n_groups,
+                                            const float (*sum)[kChunkGroups],
+                                            VF (&results)[kV][kN]) {
+  for (int group = 0; group < n_groups; ++group) {
+    MINKE_UNROLL
+    for (int v = 0; v < kV; ++v) {
+      const VF min = load(&panel.min[group][lane + v * kLanes]);
+      MINKE_UNROLL
+      for (int c = 0; c < kN; ++c) results[v][c] = madd(min, splat(sum[c][group]), results[v][c]);
+    }
+  }
 }
 
 /// Panel times kN activation rows; starts from zero or adds to what y holds.
@@ -91,15 +110,17 @@ void multiply_columns(const Panel& panel, int n_blocks, bool from_zero) {
       VI sums[kVectors][kN];
       MINKE_UNROLL
       for (int c = 0; c < kN; ++c) MINKE_UNROLL
-      for (int v = 0; v < kVectors; ++v) sums[v][c] = splat_i32(columns.start[c][group]);
+      for (int v = 0; v < kVectors; ++v) sums[v][c] = start_of<Format>(columns, c, group);
       add_products<Format, kN>(panel, x, group * Format::kGroup / 4, sums);
       MINKE_UNROLL
       for (int v = 0; v < kVectors; ++v) MINKE_UNROLL
       for (int c = 0; c < kN; ++c)
-        results[v][c] = add_group<Format>(results[v][c], sums[v][c], panel, group, v * kLanes,
-                                          columns.scale[c][block], columns.sum[c][group]);
+        results[v][c] =
+            add_group(results[v][c], sums[v][c], panel, group, v * kLanes, columns.scale[c][block]);
     }
   }
+  if constexpr (Format::kHasMin)
+    add_mins(panel, 0, n_blocks * Format::kGroups, columns.sum, results);
   MINKE_UNROLL
   for (int c = 0; c < kN; ++c) MINKE_UNROLL
   for (int v = 0; v < kVectors; ++v) store(columns.y[c] + v * kLanes, results[v][c]);
@@ -108,12 +129,16 @@ void multiply_columns(const Panel& panel, int n_blocks, bool from_zero) {
 /// Panel times the first n (1..kMaxColumns) of panel.columns.
 template <class Format>
 void multiply_tile(const Panel& panel, int n_blocks, int n, bool from_zero) {
-  static_assert(kMaxColumns <= 4);
+  static_assert(kMaxColumns <= 6);
   if (n == 1) return multiply_columns<Format, 1>(panel, n_blocks, from_zero);
   if (n == 2) return multiply_columns<Format, 2>(panel, n_blocks, from_zero);
   if constexpr (kMaxColumns > 2) {
     if (n == 3) return multiply_columns<Format, 3>(panel, n_blocks, from_zero);
-    multiply_columns<Format, 4>(panel, n_blocks, from_zero);
+    if (n == 4) return multiply_columns<Format, 4>(panel, n_blocks, from_zero);
+  }
+  if constexpr (kMaxColumns > 4) {
+    if (n == 5) return multiply_columns<Format, 5>(panel, n_blocks, from_zero);
+    if (n == 6) return multiply_columns<Format, 6>(panel, n_blocks, from_zero);
   }
 }
 
@@ -146,14 +171,16 @@ void multiply_few(const Panel& panel, int n_blocks, int n, int v, bool from_zero
       for (int g = 0; g < kLanes / 4; ++g) sums[k / 16 + g] = reduced[g];
     }
     float* y = columns.y[c] + v * kLanes;
-    VF result = from_zero ? splat(0.0f) : load(y);
+    VF result[1][1] = {{from_zero ? splat(0.0f) : load(y)}};
     for (int group = 0; group < n_blocks * Format::kGroups; ++group) {
       VI sum = Format::kGroups == 2 ? sums[group] : add_i32(sums[2 * group], sums[2 * group + 1]);
-      sum = add_i32(sum, splat_i32(columns.start[c][group]));
-      result = add_group<Format>(result, sum, panel, group, v * kLanes,
-                                 columns.scale[c][group / Format::kGroups], columns.sum[c][group]);
+      sum = add_i32(sum, start_of<Format>(columns, c, group));
+      result[0][0] = add_group(result[0][0], sum, panel, group, v * kLanes,
+                               columns.scale[c][group / Format::kGroups]);
     }
-    store(y, result);
+    if constexpr (Format::kHasMin)
+      add_mins(panel, v * kLanes, n_blocks * Format::kGroups, &columns.sum[c], result);
+    store(y, result[0][0]);
   }
 }
 

@@ -1,15 +1,23 @@
 #include "backends/cpu/kernels/unpack.h"
 
 #include "backends/cpu/kernels/unpack_generic.h"
+#if defined(__AVX2__)
+#include "backends/cpu/kernels/unpack_x86.h"
+#endif
 
 namespace minke::cpu::MINKE_ISA_NS {
 namespace {
 
 template <class Block>
+void unpack(const void* blocks, int n_blocks, uint8_t* bytes, float* scale, float* min) noexcept {
+  unpack_all(static_cast<const Block*>(blocks), n_blocks, bytes, scale, min);
+}
+
+template <class Block>
 constexpr Unpacker unpacker(DType dtype, int group, bool has_min, int offset, Range range) {
-  const UnpackFn unpack = group == 32 ? &unpack_blocks<Block, 32> : &unpack_blocks<Block, 16>;
-  return {dtype, static_cast<int>(Block::kLen), sizeof(Block), group, has_min, offset, range,
-          unpack};
+  return {
+      dtype,         static_cast<int>(Block::kLen), sizeof(Block), group, has_min, offset, range,
+      &unpack<Block>};
 }
 
 constexpr Unpacker kUnpackers[] = {

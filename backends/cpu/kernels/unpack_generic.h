@@ -2,6 +2,8 @@
 // the formats that carry few of a model's bytes.
 #pragma once
 
+#include <type_traits>
+
 #include "backends/cpu/simd/dot_i8.h"
 #include "backends/cpu/simd/half.h"
 #include "quant/iq4_nl.h"
@@ -117,12 +119,13 @@ inline void unpack_block(const BlockIQ4_XS& block, uint8_t* bytes, float* scale,
   for (int g = 0; g < 8; ++g) scale[g] = d * static_cast<float>(scales[g] - 32);
 }
 
-template <class Block, int kGroup>
-void unpack_blocks(const void* blocks, int n_blocks, uint8_t* bytes, float* scale,
-                   float* min) noexcept {
-  constexpr int kGroups = static_cast<int>(Block::kLen) / kGroup;
-  const auto* block = static_cast<const Block*>(blocks);
-  for (int b = 0; b < n_blocks; ++b, ++block) {
+/// n consecutive blocks.
+template <class Block>
+void unpack_all(const Block* block, int n, uint8_t* bytes, float* scale, float* min) {
+  constexpr bool kGroupsOf16 = std::is_same_v<Block, BlockQ2_K> ||
+                               std::is_same_v<Block, BlockQ3_K> || std::is_same_v<Block, BlockQ6_K>;
+  constexpr int kGroups = static_cast<int>(Block::kLen) / (kGroupsOf16 ? 16 : 32);
+  for (int b = 0; b < n; ++b, ++block) {
     unpack_block(*block, bytes, scale, min);
     bytes += Block::kLen;
     scale += kGroups;

@@ -13,6 +13,7 @@ inline constexpr int kLanes = 8;
 inline constexpr int kFullBias = 0;
 
 inline VI load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const VI*>(p)); }
+inline void store_bytes(void* p, VI v) { _mm256_storeu_si256(static_cast<VI*>(p), v); }
 inline VI splat_i32(int32_t v) { return _mm256_set1_epi32(v); }
 inline VI splat4(const int8_t* p) {
   int32_t v;
@@ -22,6 +23,16 @@ inline VI splat4(const int8_t* p) {
 inline VI add_i32(VI a, VI b) { return _mm256_add_epi32(a, b); }
 inline VF to_float(VI v) { return _mm256_cvtepi32_ps(v); }
 inline VF bits_as_float(VI v) { return _mm256_castsi256_ps(v); }
+
+/// factor * (p[2i] + p[2i + 1]) in lane i.
+inline VI scaled_pair_sums(const int16_t* p, int16_t factor) {
+  return _mm256_madd_epi16(load_bytes(p), _mm256_set1_epi16(factor));
+}
+/// factor * p[i] in lane i.
+inline VI scaled_sums(const int16_t* p, int16_t factor) {
+  const __m128i sums = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm256_mullo_epi32(_mm256_cvtepi16_epi32(sums), _mm256_set1_epi32(factor));
+}
 
 template <Range kRange>
 struct Dot {

@@ -12,6 +12,7 @@ using VI = __m512i;
 inline constexpr int kLanes = 16;
 
 inline VI load_bytes(const void* p) { return _mm512_loadu_si512(p); }
+inline void store_bytes(void* p, VI v) { _mm512_storeu_si512(p, v); }
 inline VI splat_i32(int32_t v) { return _mm512_set1_epi32(v); }
 inline VI splat4(const int8_t* p) {
   int32_t v;
@@ -21,6 +22,16 @@ inline VI splat4(const int8_t* p) {
 inline VI add_i32(VI a, VI b) { return _mm512_add_epi32(a, b); }
 inline VF to_float(VI v) { return _mm512_cvtepi32_ps(v); }
 inline VF bits_as_float(VI v) { return _mm512_castsi512_ps(v); }
+
+/// factor * (p[2i] + p[2i + 1]) in lane i.
+inline VI scaled_pair_sums(const int16_t* p, int16_t factor) {
+  return _mm512_madd_epi16(_mm512_loadu_si512(p), _mm512_set1_epi16(factor));
+}
+/// factor * p[i] in lane i.
+inline VI scaled_sums(const int16_t* p, int16_t factor) {
+  const __m256i sums = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return _mm512_mullo_epi32(_mm512_cvtepi16_epi32(sums), _mm512_set1_epi32(factor));
+}
 
 #ifdef __AVX512VNNI__
 

@@ -16,6 +16,7 @@ inline constexpr int kFullBias = 0;
 inline VI load_bytes(const void* p) {
   return vreinterpretq_s32_u8(vld1q_u8(static_cast<const uint8_t*>(p)));
 }
+inline void store_bytes(void* p, VI v) { vst1q_s32(static_cast<int32_t*>(p), v); }
 inline VI splat_i32(int32_t v) { return vdupq_n_s32(v); }
 inline VI splat4(const int8_t* p) {
   int32_t v;
@@ -25,6 +26,15 @@ inline VI splat4(const int8_t* p) {
 inline VI add_i32(VI a, VI b) { return vaddq_s32(a, b); }
 inline VF to_float(VI v) { return vcvtq_f32_s32(v); }
 inline VF bits_as_float(VI v) { return vreinterpretq_f32_s32(v); }
+
+/// factor * (p[2i] + p[2i + 1]) in lane i.
+inline VI scaled_pair_sums(const int16_t* p, int16_t factor) {
+  return vmulq_n_s32(vpaddlq_s16(vld1q_s16(p)), factor);
+}
+/// factor * p[i] in lane i.
+inline VI scaled_sums(const int16_t* p, int16_t factor) {
+  return vmulq_n_s32(vmovl_s16(vld1_s16(p)), factor);
+}
 
 // Weights below 128 read as signed bytes are the same numbers.
 template <Range kRange>

@@ -23,6 +23,7 @@ inline VI load_bytes(const void* p) {
   std::memcpy(&v, p, sizeof(v));
   return v;
 }
+inline void store_bytes(void* p, VI v) { std::memcpy(p, &v, sizeof(v)); }
 inline VI splat_i32(int32_t value) {
   VI v;
   for (int i = 0; i < kLanes; ++i) v.lane[i] = value;
@@ -46,6 +47,19 @@ inline VF bits_as_float(VI v) {
   float values[kLanes];
   std::memcpy(values, &v, sizeof(v));
   return load(values);
+}
+
+/// factor * (p[2i] + p[2i + 1]) in lane i.
+inline VI scaled_pair_sums(const int16_t* p, int16_t factor) {
+  VI v;
+  for (int i = 0; i < kLanes; ++i) v.lane[i] = factor * (p[2 * i] + p[2 * i + 1]);
+  return v;
+}
+/// factor * p[i] in lane i.
+inline VI scaled_sums(const int16_t* p, int16_t factor) {
+  VI v;
+  for (int i = 0; i < kLanes; ++i) v.lane[i] = factor * p[i];
+  return v;
 }
 
 // Weights below 128 read as signed bytes are the same numbers.
