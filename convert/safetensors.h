@@ -1,0 +1,84 @@
+// One safetensors file. Format: https://github.com/huggingface/safetensors, "Format": u64 length of
+// the header, a JSON header, then the tensors' bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/result.h"
+#include "runtime/tensor.h"
+
+namespace minke::convert {
+
+/// Element types of the format. Weights come as the first six; the others are only sized.
+enum class SourceType : uint8_t {
+  kF32,
+  kF16,
+  kBF16,
+  kF8E4M3,
+  kF8E5M2,
+  kF64,
+  kI64,
+  kU64,
+  kI32,
+  kU32,
+  kI16,
+  kU16,
+  kI8,
+  kU8,
+  kBool,
+};
+
+std::string_view source_type_name(SourceType type) noexcept;  ///< "F8_E4M3"
+size_t source_type_bytes(SourceType type) noexcept;
+/// Whether decode_values (source_values.h) takes it.
+bool is_float(SourceType type) noexcept;
+
+struct SafeTensor {
+  std::string name;
+  Shape shape;  ///< Row length last.
+  SourceType type = SourceType::kF32;
+  uint64_t begin = 0;  ///< Of its bytes, from the start of the file.
+  uint64_t end = 0;
+};
+
+/// An open file with a checked header: tensors lie side by side and fill the file exactly, and each
+/// has as many bytes as its shape needs. Reads go through pread, so that a file that is cut short
+/// meanwhile gives an error and not a SIGBUS. Movable; read() is thread-safe.
+class SafetensorsFile {
+ public:
+  static constexpr uint64_t kMaxHeaderBytes = 100'000'000;
+
+  /// Errors: kMissing, kIo, kContent.
+  static Result<SafetensorsFile> open(const std::filesystem::path& path);
+  SafetensorsFile(SafetensorsFile&& other) noexcept;
+  SafetensorsFile& operator=(SafetensorsFile&& other) noexcept;
+  ~SafetensorsFile();
+
+  const std::filesystem::path& path() const noexcept { return path_; }
+  /// Ordered by name.
+  std::span<const SafeTensor> tensors() const noexcept { return tensors_; }
+  /// Fills `out` from an offset in the file. Errors: kIo.
+  Status read(uint64_t offset, std::span<std::byte> out) const;
+  /// Error kIo if the file's size or time of change is not what it was at open.
+  Status check_unchanged() const;
+
+ private:
+  SafetensorsFile(std::filesystem::path path, int fd) : path_(std::move(path)), fd_(fd) {}
+  Status read_header();
+  Status check_layout(uint64_t data_start);
+
+  std::filesystem::path path_;
+  int fd_ = -1;
+  uint64_t size_ = 0;
+  int64_t changed_ns_ = 0;
+  std::vector<SafeTensor> tensors_;
+};
+
+}  // namespace minke::convert

@@ -1,0 +1,104 @@
+#include "convert/source_values.h"
+
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "quant/format.h"
+#include "runtime/result.h"
+
+namespace minke::convert {
+namespace {
+
+float decode_small_float(uint8_t code, int exponent_bits, int mantissa_bits) noexcept {
+  const int bias = (1 << (exponent_bits - 1)) - 1;
+  const int exponent = (code >> mantissa_bits) & ((1 << exponent_bits) - 1);
+  const int mantissa = code & ((1 << mantissa_bits) - 1);
+  const float sign = (code & 0x80) != 0 ? -1.0f : 1.0f;
+  if (exponent == 0) {
+    return sign * std::ldexp(static_cast<float>(mantissa), 1 - bias - mantissa_bits);
+  }
+  return sign * std::ldexp(static_cast<float>(mantissa + (1 << mantissa_bits)),
+                           exponent - bias - mantissa_bits);
+}
+
+using Table = std::array<float, 256>;
+
+Table make_table(float (*decode)(uint8_t) noexcept) {
+  Table table{};
+  for (size_t code = 0; code < table.size(); ++code) {
+    table[code] = decode(static_cast<uint8_t>(code));
+  }
+  return table;
+}
+
+void decode_by_table(const Table& table, const std::byte* bytes, std::span<float> values) noexcept {
+  for (size_t i = 0; i < values.size(); ++i) values[i] = table[std::to_integer<size_t>(bytes[i])];
+}
+
+void decode_by_format(DType dtype, const std::byte* bytes, std::span<float> values) noexcept {
+  find_format(dtype)->decode(bytes, values.data(), values.size());
+}
+
+}  // namespace
+
+float decode_f8_e4m3(uint8_t code) noexcept {
+  if ((code & 0x7f) == 0x7f) return std::numeric_limits<float>::quiet_NaN();
+  return decode_small_float(code, 4, 3);
+}
+
+float decode_f8_e5m2(uint8_t code) noexcept {
+  if ((code & 0x7c) == 0x7c) {
+    if ((code & 3) != 0) return std::numeric_limits<float>::quiet_NaN();
+    const float infinity = std::numeric_limits<float>::infinity();
+    return (code & 0x80) != 0 ? -infinity : infinity;
+  }
+  return decode_small_float(code, 5, 2);
+}
+
+void decode_values(SourceType type, const std::byte* bytes, std::span<float> values) noexcept {
+  static const Table e4m3 = make_table(decode_f8_e4m3);
+  static const Table e5m2 = make_table(decode_f8_e5m2);
+  switch (type) {
+    case SourceType::kF32:
+      std::memcpy(values.data(), bytes, values.size_bytes());
+      return;
+    case SourceType::kF16:
+      return decode_by_format(DType::kF16, bytes, values);
+    case SourceType::kBF16:
+      return decode_by_format(DType::kBF16, bytes, values);
+    case SourceType::kF8E4M3:
+      return decode_by_table(e4m3, bytes, values);
+    case SourceType::kF8E5M2:
+      return decode_by_table(e5m2, bytes, values);
+    case SourceType::kF64:
+      for (size_t i = 0; i < values.size(); ++i) {
+        double value;
+        std::memcpy(&value, bytes + i * sizeof value, sizeof value);
+        values[i] = static_cast<float>(value);
+      }
+      return;
+    default:
+      MINKE_CHECK(is_float(type), "decode_values of {}", source_type_name(type));
+  }
+}
+
+std::optional<size_t> find_non_finite(std::span<const float> values) noexcept {
+  constexpr uint32_t kExponent = 0x7f800000;
+  // Whole blocks first: the compiler turns the inner loop into vector code.
+  constexpr size_t kBlock = 1024;
+  for (size_t start = 0; start < values.size(); start += kBlock) {
+    const auto block = values.subspan(start, std::min(kBlock, values.size() - start));
+    uint32_t bad = 0;
+    for (const float v : block) bad |= (std::bit_cast<uint32_t>(v) & kExponent) == kExponent;
+    if (bad == 0) continue;
+    for (size_t i = 0; i < block.size(); ++i) {
+      if (!std::isfinite(block[i])) return start + i;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace minke::convert
