@@ -1,0 +1,196 @@
+#include "models/engine.h"
+
+#include <doctest/doctest.h>
+
+#include <map>
+#include <optional>
+
+#include "backends/cpu/cpu_backend.h"
+#include "tests/models/tiny_model.h"
+
+using namespace minke;
+
+namespace {
+
+struct Answer {
+  std::vector<TokenId> tokens;
+  std::optional<Event> finished;
+};
+
+struct Fixture {
+  test::TempDir dir;
+  std::unique_ptr<Model> model = test::open_tiny_model("tiny-236b", dir);
+  std::unique_ptr<Backend> backend = std::move(*make_cpu_backend({.n_threads = 2}));
+
+  std::unique_ptr<Engine> engine(const RunnerConfig& config) {
+    auto made = Engine::create(*model, *backend, config);
+    REQUIRE_MESSAGE(made, (made ? "" : made.error().message));
+    return std::move(*made);
+  }
+};
+
+Request request(std::vector<TokenId> prompt, int max_tokens) {
+  Request r{
+      .prompt = std::move(prompt), .sampling = {}, .max_tokens = max_tokens, .ignore_eos = true};
+  r.sampling.temperature = 0;
+  return r;
+}
+
+std::vector<TokenId> prompt_of(int n, int seed) {
+  std::vector<TokenId> tokens;
+  for (int i = 0; i < n; ++i) tokens.push_back((i * 37 + seed * 101 + i * i * seed) % 300);
+  return tokens;
+}
+
+RequestId submit(Engine& engine, Request r) {
+  const auto id = engine.submit(std::move(r));
+  REQUIRE_MESSAGE(id, (id ? "" : id.error().message));
+  return *id;
+}
+
+void collect(Engine& engine, std::map<RequestId, Answer>& answers) {
+  const auto events = engine.step();
+  REQUIRE_MESSAGE(events, (events ? "" : events.error().message));
+  for (const Event& e : *events) {
+    if (e.kind == Event::Kind::kToken) answers[e.request].tokens.push_back(e.token);
+    if (e.kind == Event::Kind::kFinished) answers[e.request].finished = e;
+  }
+}
+
+std::map<RequestId, Answer> run_all(Engine& engine) {
+  std::map<RequestId, Answer> answers;
+  while (!engine.idle()) collect(engine, answers);
+  return answers;
+}
+
+Answer run_one(Engine& engine, Request r) {
+  const RequestId id = submit(engine, std::move(r));
+  return run_all(engine)[id];
+}
+
+}  // namespace
+
+TEST_CASE("requests that run together give what each gives alone") {
+  Fixture f;
+  const auto alone = f.engine({.n_ctx = 256, .n_sequences = 1, .n_batch = 64});
+  const auto together = f.engine({.n_ctx = 256, .n_sequences = 3, .n_batch = 40});
+  std::map<RequestId, std::vector<TokenId>> expected;
+  for (int i = 0; i < 6; ++i) {
+    const Request r = request(prompt_of(5 + 23 * i, i), 12);
+    expected[submit(*together, r)] = run_one(*alone, r).tokens;
+    alone->clear_cache();
+  }
+  const auto answers = run_all(*together);
+  REQUIRE(answers.size() == 6);
+  for (const auto& [id, answer] : answers) {
+    CHECK(answer.tokens == expected[id]);
+    REQUIRE(answer.finished);
+    CHECK(answer.finished->reason == FinishReason::kMaxTokens);
+    CHECK(answer.finished->generated == 12);
+  }
+}
+
+TEST_CASE("a conversation's second turn reads only what is new") {
+  Fixture f;
+  const auto engine = f.engine({.n_ctx = 256});
+  const auto prompt = prompt_of(70, 1);
+  const Answer first = run_one(*engine, request(prompt, 8));
+  CHECK(first.finished->prompt_cached == 0);
+
+  std::vector<TokenId> next = prompt;
+  next.insert(next.end(), first.tokens.begin(), first.tokens.end());
+  for (const TokenId t : prompt_of(9, 4)) next.push_back(t);
+  const Answer second = run_one(*engine, request(next, 8));
+  // The last token of an answer was never run.
+  CHECK(second.finished->prompt_cached == 77);
+  engine->clear_cache();
+  const Answer fresh = run_one(*engine, request(next, 8));
+  CHECK(fresh.finished->prompt_cached == 0);
+  CHECK(fresh.tokens == second.tokens);
+
+  const Answer same = run_one(*engine, request(next, 8));  // all but its last token is there
+  CHECK(same.finished->prompt_cached == static_cast<int>(next.size()) - 1);
+  CHECK(same.tokens == second.tokens);
+}
+
+TEST_CASE("a busy sequence's prefix is shared") {
+  Fixture f;
+  const auto engine = f.engine({.n_ctx = 256, .n_sequences = 2});
+  const auto prompt = prompt_of(100, 2);
+  const RequestId a = submit(*engine, request(prompt, 30));
+  std::map<RequestId, Answer> answers;
+  for (int i = 0; i < 3; ++i) collect(*engine, answers);
+  std::vector<TokenId> other(prompt.begin(), prompt.begin() + 80);
+  other.push_back(7);
+  const RequestId b = submit(*engine, request(other, 10));
+  while (!engine->idle()) collect(*engine, answers);
+  CHECK(answers[b].finished->prompt_cached == 80);
+  const auto alone = f.engine({.n_ctx = 256});
+  CHECK(answers[a].tokens == run_one(*alone, request(prompt, 30)).tokens);
+  CHECK(answers[b].tokens == run_one(*alone, request(other, 10)).tokens);
+}
+
+TEST_CASE("a request ends when it is cancelled, when the context is full, at its limit") {
+  Fixture f;
+  const auto engine = f.engine({.n_ctx = 64});
+  const Answer full = run_one(*engine, request(prompt_of(60, 3), -1));
+  CHECK(full.finished->reason == FinishReason::kContextFull);
+  CHECK(full.tokens.size() == 5);  // four find room, the last one is only sampled
+
+  const RequestId id = submit(*engine, request(prompt_of(10, 1), -1));
+  const RequestId waiting = submit(*engine, request(prompt_of(10, 2), -1));
+  std::map<RequestId, Answer> answers;
+  for (int i = 0; i < 4; ++i) collect(*engine, answers);
+  engine->cancel(id);
+  engine->cancel(waiting);
+  while (!engine->idle()) collect(*engine, answers);
+  CHECK(answers[id].finished->reason == FinishReason::kCancelled);
+  CHECK(answers[id].tokens.size() == 4);
+  CHECK(answers[waiting].finished->reason == FinishReason::kCancelled);
+  CHECK(answers[waiting].tokens.empty());
+
+  const Answer none = run_one(*engine, request(prompt_of(10, 1), 0));
+  CHECK(none.finished->reason == FinishReason::kMaxTokens);
+  CHECK(none.tokens.empty());
+}
+
+TEST_CASE("impossible requests are refused with the numbers") {
+  Fixture f;
+  const auto engine = f.engine({.n_ctx = 64});
+  const auto long_prompt = engine->submit(request(prompt_of(65, 1), 1));
+  REQUIRE_FALSE(long_prompt);
+  CHECK(long_prompt.error().code == Errc::kUsage);
+  CHECK(long_prompt.error().message.find("65") != std::string::npos);
+  CHECK(long_prompt.error().message.find("64") != std::string::npos);
+  CHECK_FALSE(engine->submit(request({}, 1)));
+  CHECK_FALSE(engine->submit(request({5, 320}, 1)));
+  CHECK_FALSE(engine->submit(request({-1}, 1)));
+  CHECK_FALSE(make_cpu_backend({.n_threads = 10000}));
+  CHECK_FALSE(make_cpu_backend({.n_threads = 1, .isa = "mmx"}));
+  CHECK_FALSE(Engine::create(*f.model, *f.backend, {.n_ctx = -5}));
+  CHECK_FALSE(Engine::create(*f.model, *f.backend, {.n_ctx = 64, .cache_type = DType::kQ4_K}));
+}
+
+TEST_CASE("NaN in the weights is an error that names the layer") {
+  Fixture f;
+  const auto path = f.dir / "tiny-236bF32.gguf";
+  std::string bytes = test::read_file(path);
+  const GgufTensor* tensor = f.model->file().find_tensor("blk.2.attn_output.weight");
+  REQUIRE(tensor != nullptr);
+  const std::string_view data(reinterpret_cast<const char*>(tensor->data.data()), 64);
+  const size_t at = bytes.find(data);
+  REQUIRE(at != std::string::npos);
+  bytes.replace(at, 4, std::string("\x00\x00\xc0\x7f", 4));
+  const auto bad_path = f.dir / "bad.gguf";
+  test::write_file(bad_path, bytes);
+  const auto bad = Model::open(bad_path);
+  REQUIRE(bad);
+  const auto engine = Engine::create(**bad, *f.backend, {.n_ctx = 64});
+  REQUIRE(engine);
+  submit(**engine, request(prompt_of(5, 1), 4));
+  const auto events = (*engine)->step();
+  REQUIRE_FALSE(events);
+  CHECK(events.error().code == Errc::kContent);
+  CHECK(events.error().message.find("blk.2") != std::string::npos);
+  CHECK((*engine)->idle());
+}
