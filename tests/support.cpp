@@ -72,7 +72,7 @@ ProgramResult run_program(const std::vector<std::string>& argv, std::string_view
   if (failure != 0) throw std::runtime_error("cannot start " + argv.at(0));
   int state = 0;
   if (waitpid(child, &state, 0) != child) throw std::runtime_error("waitpid " + argv.at(0));
-  const int exit_code = WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
+  const int exit_code = WIFEXITED(state) ? WEXITSTATUS(state) : -WTERMSIG(state);
   return {exit_code, read_file(out), read_file(err)};
 }
 

@@ -34,7 +34,7 @@ std::string read_file(const std::filesystem::path& path);
 void write_file(const std::filesystem::path& path, std::string_view bytes);
 
 struct ProgramResult {
-  int exit_code = -1;  ///< 128 + the signal's number if a signal ended it.
+  int exit_code = -1;  ///< Minus the signal's number if a signal ended it.
   std::string out;
   std::string err;
 };
