@@ -8,6 +8,7 @@
 
 #include "backends/cpu/cpu_plan.h"
 #include "backends/cpu/isa.h"
+#include "backends/cpu/onednn.h"
 
 namespace minke {
 namespace cpu {
@@ -67,6 +68,7 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuOptions& options) {
   Result<const cpu::KernelTable*> kernels =
       options.isa.empty() ? cpu::default_kernels() : cpu::find_kernels(options.isa);
   if (!kernels) return tl::unexpected<Error>(kernels.error());
+  cpu::limit_onednn((*kernels)->name);
   // The workers of a step meet at barriers, so every one that was asked for must be there.
   omp_set_dynamic(0);
   const int n_threads = std::min(options.n_threads != 0 ? options.n_threads : cpu::usable_cores(),

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "backends/cpu/onednn.h"
 #include "backends/cpu/ops/op.h"
 
 namespace minke::cpu {
@@ -28,13 +29,19 @@ void run_matmul(const OpRun& run, Worker& worker) noexcept {
   worker.parallel_for((n_out + rows - 1) / rows, [&](int task) {
     args.row_begin = task * rows;
     args.row_end = std::min(args.row_begin + rows, n_out);
-    worker.kernels().matmul(args);
+    multiply(args, worker);
   });
+}
+
+size_t worker_bytes(const Graph& graph, const Node& node) noexcept {
+  const TensorDesc& w = graph.info(node.inputs[1]).desc;
+  return wants_quantized_rows(w.dtype) ? 0 : onednn_scratch_bytes(static_cast<int>(w.shape.cols()));
 }
 
 }  // namespace
 
 extern const CpuOp kMatmulCpuOp;
-const CpuOp kMatmulCpuOp{.run = run_matmul, .wants_quantized = wants_quantized};
+const CpuOp kMatmulCpuOp{
+    .run = run_matmul, .worker_bytes = worker_bytes, .wants_quantized = wants_quantized};
 
 }  // namespace minke::cpu

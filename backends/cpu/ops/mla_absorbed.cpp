@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "backends/cpu/onednn.h"
 #include "backends/cpu/ops/mla.h"
 
 namespace minke::cpu {
@@ -155,7 +156,7 @@ void Absorbed::project_queries() noexcept {
     args.y = s_.q + static_cast<size_t>(h) * latent;
     args.y_stride = latent * static_cast<size_t>(d_.n_heads);
     args.row_end = d_.rank;
-    kernels_.matmul(args);
+    multiply(args, worker_);
   });
 }
 
@@ -271,7 +272,7 @@ void Absorbed::project_outputs() noexcept {
     args.y = run_.out_row(first_) + h * d_.v;
     args.y_stride = static_cast<size_t>(run_.out.cols());
     args.row_end = d_.v;
-    kernels_.matmul(args);
+    multiply(args, worker_);
   });
 }
 
@@ -322,7 +323,8 @@ size_t absorbed_scratch_bytes(const Graph& graph, const Node& node) noexcept {
 }
 
 size_t absorbed_worker_bytes(const MlaDims& d, int) noexcept {
-  return lay_out_tile(nullptr, d).bytes;
+  // The products before and after attention use the same memory for oneDNN's tiles.
+  return std::max(lay_out_tile(nullptr, d).bytes, onednn_scratch_bytes(std::max(d.nope, d.rank)));
 }
 
 }  // namespace minke::cpu

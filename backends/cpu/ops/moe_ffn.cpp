@@ -2,6 +2,7 @@
 // pool. Activations are indexed, not copied.
 #include <algorithm>
 
+#include "backends/cpu/onednn.h"
 #include "backends/cpu/ops/op.h"
 
 namespace minke::cpu {
@@ -67,11 +68,21 @@ size_t scratch_bytes(const Graph& graph, const Node& node) noexcept {
   return lay_out(nullptr, d, graph.max_tokens()).bytes;
 }
 
-/// Two blocks of gate and up results, for as many tokens as an expert can get.
+/// oneDNN's tile, then two blocks of gate and up results for as many tokens as an expert can get.
+struct GateUp {
+  size_t gate_at, bytes;
+};
+
+GateUp gate_up_layout(const Dims& d, int max_tokens) noexcept {
+  const size_t rows = static_cast<size_t>(std::max(kGateRows, rows_per_task(d.ff, 1)));
+  const size_t tile = aligned64(onednn_scratch_bytes(std::max(d.hidden, d.ff)));
+  return {kMatmulScratchBytes + tile,
+          tile + 2 * rows * static_cast<size_t>(max_tokens) * sizeof(float)};
+}
+
 size_t worker_bytes(const Graph& graph, const Node& node) noexcept {
-  const int ff = static_cast<int>(graph.info(node.inputs[2]).desc.shape[1]);
-  const size_t rows = static_cast<size_t>(std::max(kGateRows, rows_per_task(ff, 1)));
-  return 2 * rows * static_cast<size_t>(graph.max_tokens()) * sizeof(float);
+  const Dims d = dims_of(graph.info(node.inputs[2]).desc.shape, std::get<MoeFfnAttrs>(node.attrs));
+  return gate_up_layout(d, graph.max_tokens()).bytes;
 }
 
 void group_by_expert(const OpRun& run, const Dims& d, const Scratch& s) noexcept {
@@ -106,24 +117,25 @@ void group_by_expert(const OpRun& run, const Dims& d, const Scratch& s) noexcept
 void gate_up(const OpRun& run, const Dims& d, const Scratch& s, int expert, int begin, int end,
              Worker& worker) noexcept {
   const int first = s.first[expert], n_x = s.first[expert + 1] - first, rows = end - begin;
-  auto* gate_out = reinterpret_cast<float*>(worker.scratch() + kMatmulScratchBytes);
+  auto* gate_out = reinterpret_cast<float*>(worker.scratch() + gate_up_layout(d, 0).gate_at);
   float* up_out = gate_out + static_cast<size_t>(n_x) * static_cast<size_t>(rows);
   for (const int which : {2, 3}) {
     const Operand& w = run.in[static_cast<size_t>(which)];
-    worker.kernels().matmul({.w_type = w.info->desc.dtype,
-                             .w = weight_plane(w, expert),
-                             .w_row_bytes = w.info->desc.row_bytes(),
-                             .n_cols = d.hidden,
-                             .x = run.in[0].f32(),
-                             .x_stride = static_cast<size_t>(d.hidden),
-                             .xq = &run.in[0].quantized,
-                             .x_rows = s.token + first,
-                             .n_x = n_x,
-                             .y = (which == 2 ? gate_out : up_out) - begin,
-                             .y_stride = static_cast<size_t>(rows),
-                             .row_begin = begin,
-                             .row_end = end,
-                             .scratch = worker.scratch()});
+    multiply({.w_type = w.info->desc.dtype,
+              .w = weight_plane(w, expert),
+              .w_row_bytes = w.info->desc.row_bytes(),
+              .n_cols = d.hidden,
+              .x = run.in[0].f32(),
+              .x_stride = static_cast<size_t>(d.hidden),
+              .xq = &run.in[0].quantized,
+              .x_rows = s.token + first,
+              .n_x = n_x,
+              .y = (which == 2 ? gate_out : up_out) - begin,
+              .y_stride = static_cast<size_t>(rows),
+              .row_begin = begin,
+              .row_end = end,
+              .scratch = worker.scratch()},
+             worker);
   }
   for (int i = 0; i < n_x; ++i) {
     const ptrdiff_t at = static_cast<ptrdiff_t>(i) * rows;
@@ -144,19 +156,20 @@ void down(const OpRun& run, const Dims& d, const Scratch& s, const QuantizedRows
     rows.scale += at / kQuantBlock;
     rows.sum += at / (kQuantBlock / 2);
   }
-  worker.kernels().matmul({.w_type = w.info->desc.dtype,
-                           .w = weight_plane(w, expert),
-                           .w_row_bytes = w.info->desc.row_bytes(),
-                           .n_cols = d.ff,
-                           .x = s.h + static_cast<ptrdiff_t>(first) * d.ff,
-                           .x_stride = static_cast<size_t>(d.ff),
-                           .xq = &rows,
-                           .n_x = s.first[expert + 1] - first,
-                           .y = s.down + static_cast<ptrdiff_t>(first) * d.hidden,
-                           .y_stride = static_cast<size_t>(d.hidden),
-                           .row_begin = begin,
-                           .row_end = end,
-                           .scratch = worker.scratch()});
+  multiply({.w_type = w.info->desc.dtype,
+            .w = weight_plane(w, expert),
+            .w_row_bytes = w.info->desc.row_bytes(),
+            .n_cols = d.ff,
+            .x = s.h + static_cast<ptrdiff_t>(first) * d.ff,
+            .x_stride = static_cast<size_t>(d.ff),
+            .xq = &rows,
+            .n_x = s.first[expert + 1] - first,
+            .y = s.down + static_cast<ptrdiff_t>(first) * d.hidden,
+            .y_stride = static_cast<size_t>(d.hidden),
+            .row_begin = begin,
+            .row_end = end,
+            .scratch = worker.scratch()},
+           worker);
 }
 
 /// Runs body(expert, row_begin, row_end) for every row block of every active expert.

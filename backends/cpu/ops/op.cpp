@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "backends/cpu/onednn.h"
+
 namespace minke::cpu {
 
 #define MINKE_OP(name) extern const CpuOp k##name##CpuOp;
@@ -15,6 +17,15 @@ const CpuOp& cpu_op(Op op) noexcept {
 #undef MINKE_OP
   };
   return *kOps[static_cast<size_t>(op)];
+}
+
+void multiply(const MatmulArgs& args, const Worker& worker) noexcept {
+  const KernelTable& kernels = worker.kernels();
+  // The scalar kernels are the plain path: they stay free of other code.
+  if (kernels.name != std::string_view("scalar") && onednn_wins(args))
+    onednn_matmul(args, args.w_type == DType::kF16 ? kernels.f16_to_f32 : kernels.bf16_to_f32);
+  else
+    kernels.matmul(args);
 }
 
 int rows_per_task(int n_rows, int n_x) noexcept {

@@ -69,6 +69,9 @@ inline const std::byte* weight_plane(const Operand& weight, int64_t plane) noexc
          static_cast<size_t>(plane * rows) * weight.info->desc.row_bytes();
 }
 
+/// One thread's share of a product, by our kernel or by oneDNN. args.scratch is worker.scratch().
+void multiply(const MatmulArgs& args, const Worker& worker) noexcept;
+
 /// Weight rows a task takes: enough tasks for the threads to even out, few enough to be cheap.
 int rows_per_task(int n_rows, int n_x) noexcept;
 
