@@ -1,0 +1,150 @@
+// `minke convert` from outside: what it prints, what it leaves, and how it ends.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "apps/convert_progress.h"
+#include "runtime/gguf_reader.h"
+#include "tests/apps/run_minke.h"
+#include "tests/convert/checkpoint_builder.h"
+#include "tests/support.h"
+
+using namespace minke;
+using namespace minke::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+RunResult run_convert(const std::vector<std::string>& arguments) {
+  std::vector<std::string> all = {"convert"};
+  all.insert(all.end(), arguments.begin(), arguments.end());
+  return run_minke(all);
+}
+
+void check_refused(const RunResult& result, int exit_code, const std::string& part) {
+  INFO(result.err);
+  CHECK(result.exit_code == exit_code);
+  CHECK(result.out.empty());
+  CHECK(result.err.find(part) != std::string::npos);
+  CHECK(result.err.find('\n') == result.err.size() - 1);
+}
+
+}  // namespace
+
+TEST_CASE("convert writes the file that --type names") {
+  const TempDir dir;
+  const std::string from = data_path("tiny-lite"), to = dir / "a.gguf";
+  const RunResult result = run_convert({from, "-o", to, "--type", "q8_0", "-t", "2"});
+  INFO(result.err);
+  CHECK(result.exit_code == 0);
+  CHECK(result.out.empty());
+  CHECK(result.err.find("wrote " + to) != std::string::npos);
+  CHECK(result.err.find('\r') == std::string::npos);
+  const auto file = GgufFile::open(to);
+  REQUIRE(file);
+  CHECK(*file->get_uint("general.file_type") == 7);
+
+  check_refused(run_convert({from, "-o", to, "--type", "F32"}), 1, "already there");
+  CHECK(run_convert({from, "-o", to, "--type", "F32", "--force"}).exit_code == 0);
+  CHECK(*GgufFile::open(to)->get_uint("general.file_type") == 0);
+}
+
+TEST_CASE("convert --dry-run shows each tensor and writes nothing") {
+  const TempDir dir;
+  const RunResult result =
+      run_convert({data_path("tiny-236b"), "--type", "Q4_K_M", "--dry-run", "-o", dir / "a.gguf"});
+  CHECK(result.exit_code == 0);
+  CHECK(result.err.empty());
+  CHECK(result.out.find("blk.1.ffn_down_exps.weight") != std::string::npos);
+  CHECK(result.out.find("24x64x32") != std::string::npos);
+  CHECK(result.out.find("tensors, ") != std::string::npos);
+  CHECK(fs::is_empty(dir.path()));
+}
+
+TEST_CASE("convert ends with one line and the right code when it cannot work") {
+  const TempDir dir;
+  const std::string good = data_path("tiny-lite"), to = dir / "a.gguf";
+  check_refused(run_convert({}), 1, "no checkpoint");
+  check_refused(run_convert({good, "--type", "F32"}), 1, "no output");
+  check_refused(run_convert({good, "-o", to}), 1, "no type");
+  check_refused(run_convert({good, "-o", to, "--type", "Q4_K_XXL"}), 1, "Q4_K_M");
+  check_refused(run_convert({good, "-o", to, "--type", "F32", "-t", "0"}), 1, "-t");
+  check_refused(run_convert({good, "-o", to, "--type", "F32", "-t", "10000"}), 1, "-t");
+  check_refused(run_convert({good, "-o", to, "--type", "F32", "--fast"}), 1, "--fast");
+  check_refused(run_convert({good, "-o", dir.path(), "--type", "F32"}), 1, "is a directory");
+  check_refused(run_convert({dir / "none", "-o", to, "--type", "F32"}), 66, "none");
+  check_refused(run_convert({good + "/config.json", "-o", to, "--type", "F32"}), 1,
+                "not a directory");
+  check_refused(run_convert({dir.path(), "-o", to, "--type", "F32"}), 66, "safetensors");
+  CHECK(run_convert({good, "-o", dir / "none/a.gguf", "--type", "F32"}).exit_code != 0);
+  CHECK(fs::is_empty(dir.path()));
+
+  TinyModel model;
+  model.config["hidden_size"] = 0;
+  model.write(dir / "m");
+  check_refused(run_convert({dir / "m", "-o", to, "--type", "F32"}), 65, "'hidden_size': got 0");
+}
+
+TEST_CASE("an interrupted conversion ends with 130 and leaves nothing") {
+  const TempDir dir;
+  TinyModel model;
+  constexpr int64_t kRows = 100'000;  // some seconds of work
+  model.config["vocab_size"] = kRows;
+  for (const char* name : {"model.embed_tokens.weight", "lm_head.weight"}) {
+    RawTensor& t = model.tensor(name);
+    t.shape[0] = kRows;
+    while (t.data.size() < kRows * 64 * sizeof(float)) t.data += t.data;
+    t.data.resize(kRows * 64 * sizeof(float));
+  }
+  model.write(dir / "m");
+  for (const int number : {SIGINT, SIGTERM}) {
+    CAPTURE(number);
+    const std::string from = dir / "m", to = dir / "a.gguf";
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
+      execl(MINKE_BINARY, "minke", "convert", from.c_str(), "-o", to.c_str(), "--type", "IQ4_NL",
+            "-t", "1", nullptr);
+      _exit(127);
+    }
+    while (!fs::exists(dir / "a.gguf.partial") && waitpid(child, nullptr, WNOHANG) == 0) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    // The partial file appears before the first tensor is read, and the signals are caught before.
+    kill(child, number);
+    int status = 0;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    REQUIRE(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 130);
+    CHECK_FALSE(fs::exists(to));
+    CHECK_FALSE(fs::exists(dir / "a.gguf.partial"));
+  }
+}
+
+TEST_CASE("progress is told in a person's units") {
+  using apps::duration_text;
+  using apps::size_text;
+  CHECK(size_text(0) == "0 B");
+  CHECK(size_text(999) == "999 B");
+  CHECK(size_text(1000) == "1.00 kB");
+  CHECK(size_text(999'994) == "999.99 kB");
+  CHECK(size_text(999'999) == "1.00 MB");
+  CHECK(size_text(10'360'000'000) == "10.36 GB");
+  CHECK(duration_text(0) == "0:00");
+  CHECK(duration_text(59.6) == "1:00");
+  CHECK(duration_text(3723) == "1:02:03");
+  const convert::Progress half{500'000'000, 1'000'000'000, 2.0, "blk.3.ffn_up_exps.weight"};
+  CHECK(apps::progress_text(half) ==
+        "50.0 %, 500.00 MB of 1.00 GB, 250.00 MB/s, 0:02 left, blk.3.ffn_up_exps.weight");
+  const convert::Progress none{0, 0, 0, "x"};
+  CHECK(apps::progress_text(none) == "100.0 %, 0 B of 0 B, 0 B/s, 0:00 left, x");
+}
