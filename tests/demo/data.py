@@ -76,17 +76,22 @@ MUL = ("What is {a} * {b}?", "{a} * {b} = ?", "What is {a} times {b}?", "Multipl
 MUL_ZH = ("{a}乘以{b}等于多少？", "{a} * {b} 等于几？")
 
 
+def _two_numbers(rng: Random) -> tuple[int, int]:
+    """Return two numbers of one or two digits; small ones more often, they are what is learned first."""
+    a, b = (rng.randrange(rng.choice((10, 100, 100, 100))) for _ in range(2))
+    return a, b
+
+
 def addition(rng: Random) -> Question:
-    """Sum of two numbers of one or two digits; the order of the two is part of the arguments."""
-    a, b = rng.randrange(100), rng.randrange(100)
+    """Sum of two numbers; the order of the two is part of the arguments."""
+    a, b = _two_numbers(rng)
     prompt = _pick(rng, ADD, ADD_ZH, 0.2).format(a=a, b=b)
     return Question("addition", prompt, str(a + b), f"{a},{b}")
 
 
 def subtraction(rng: Random) -> Question:
     """Difference of two numbers, never negative."""
-    a, b = rng.randrange(100), rng.randrange(100)
-    a, b = max(a, b), min(a, b)
+    a, b = sorted(_two_numbers(rng), reverse=True)
     prompt = _pick(rng, SUB, SUB_ZH, 0.2).format(a=a, b=b)
     return Question("subtraction", prompt, str(a - b), f"{a},{b}")
 
@@ -118,8 +123,8 @@ def _joined(items: list[int] | list[str]) -> str:
 
 
 def order_numbers(rng: Random) -> Question:
-    """Sort three or four different numbers, either way."""
-    numbers = rng.sample(range(100), rng.choice((3, 3, 4)))
+    """Sort two to four different numbers, either way."""
+    numbers = rng.sample(range(100), rng.choice((2, 3, 3, 4)))
     down = rng.random() < 0.4
     phrasing = _pick(rng, SORT_DOWN, SORT_DOWN_ZH, 0.2) if down else _pick(rng, SORT_UP, SORT_UP_ZH, 0.2)
     text = _joined(numbers)
@@ -138,8 +143,8 @@ def extreme_number(rng: Random) -> Question:
 
 
 def order_words(rng: Random) -> Question:
-    """Sort three or four words by the alphabet; no two of them begin with the same letter."""
-    count = rng.choice((3, 3, 4))
+    """Sort two to four words by the alphabet; no two of them begin with the same letter."""
+    count = rng.choice((2, 3, 3, 4))
     chosen: list[str] = []
     while len(chosen) < count:
         word = rng.choice(words.NOUNS)
@@ -173,9 +178,9 @@ def count_items(rng: Random) -> Question:
 
 
 def count_letter(rng: Random) -> Question:
-    """How often one letter occurs among three to six separated letters."""
+    """How often one letter occurs among two to six separated letters."""
     alphabet = rng.sample("abcdefghijklmnopqrstuvwxyz", 3)
-    letters = [rng.choice(alphabet) for _ in range(rng.randrange(3, 7))]
+    letters = [rng.choice(alphabet) for _ in range(rng.randrange(2, 7))]
     target = rng.choice(alphabet)
     text = " ".join(letters)
     prompt = _pick(rng, COUNT_LETTER, COUNT_LETTER_ZH, 0.2).format(c=target, x=text)
@@ -183,10 +188,10 @@ def count_letter(rng: Random) -> Question:
 
 
 def repeat(rng: Random) -> Question:
-    """Say two to five words or digits again."""
+    """Say one to five words or digits again."""
     chinese = rng.random() < 0.2
     source: tuple[str, ...] = words.ZH_NOUNS if chinese else words.NOUNS
-    count = rng.randrange(2, 6)
+    count = rng.choice((1, 1, 2, 2, 3, 4, 5))
     if not chinese and rng.random() < 0.25:
         chosen = [str(rng.randrange(100)) for _ in range(count)]
     else:
@@ -199,13 +204,13 @@ def repeat(rng: Random) -> Question:
 def spell(rng: Random) -> Question:
     """Letters of a word, separated by spaces.
 
-    Invented words of two syllables are held out by the word. Real words are often one
+    Invented words of one or two syllables are held out by the word. Real words are often one
     token, whose letters can only be learned by being told, so they have no key.
     """
     if rng.random() < 0.4:
         word, key = rng.choice(words.NOUNS), ""
     else:
-        word = "".join(rng.choice(words.SYLLABLES) for _ in range(2))
+        word = "".join(rng.choice(words.SYLLABLES) for _ in range(rng.choice((1, 2, 2, 2))))
         key = word
     prompt = _pick(rng, SPELL, SPELL_ZH, 0.15).format(x=word)
     return Question("spell", prompt, " ".join(word), key)
@@ -395,7 +400,7 @@ KINDS: tuple[tuple[Maker, float, int], ...] = (
     # maker, weight in training, how many of the 300 held-out questions
     (addition, 20, 40), (subtraction, 16, 30), (multiplication, 5, 20), (order_numbers, 12, 25),
     (extreme_number, 4, 15), (order_words, 8, 20), (count_items, 5, 15), (count_letter, 6, 15),
-    (repeat, 4, 20), (spell, 7, 20), (opposite, 6, 20), (capital, 6, 25), (weekday, 8, 10),
+    (repeat, 10, 20), (spell, 8, 20), (opposite, 8, 20), (capital, 6, 25), (weekday, 8, 10),
     (month, 10, 10), (hidden_number, 5, 15), (small_talk, 6, 0),
 )  # fmt: skip
 _MAKERS = tuple(maker for maker, _, _ in KINDS)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-FUSED_FROM = 256  # up to this width the fused attention kernel is slower than the plain products
+FUSED_FROM = 256  # up to this width the fused attention kernel is slower than plain products
 BLOCK_STEP = 64  # the rows of an expert's block are a multiple of this
 
 @dataclass(frozen=True)
@@ -122,6 +122,35 @@ def softmax_scale(config: Config) -> float:
     return m * m / math.sqrt(config.qk_nope_head_dim + config.qk_rope_head_dim)
 
 
+@dataclass(frozen=True)
+class Layout:
+    """What the layers need to know of a batch of (rows, width) tokens."""
+
+    rotation: tuple[Tensor, Tensor]  # cos and sin, (rows, width, 1, pairs)
+    mask: Tensor | None  # added to the scores, (rows, 1, width, width); None: only the future is hidden
+    real: Tensor  # which of the rows * width tokens are not padding
+
+
+def lay_out(segments: Tensor, frequencies: Tensor) -> Layout:
+    """Describe a batch in which `segments` numbers the texts of each row from 1; padding is 0.
+
+    Texts of one row do not see each other, and each begins at position 0. Wide rows hold one text.
+    """
+    width = segments.size(1)
+    place = torch.arange(width)
+    begins = torch.ones_like(segments, dtype=torch.bool)
+    begins[:, 1:] = segments[:, 1:] != segments[:, :-1]
+    positions = place - torch.where(begins, place, 0).cummax(1).values
+    angles = (positions.float().unsqueeze(-1) * frequencies).unsqueeze(2)
+    mask = None
+    if width <= FUSED_FROM:
+        visible = (segments.unsqueeze(2) == segments.unsqueeze(1)) & (place.unsqueeze(1) >= place)
+        mask = torch.zeros(visible.shape).masked_fill(~visible, -torch.inf).unsqueeze(1)
+    elif int(segments.max()) > 1:
+        raise ValueError("a wide row holds more than one text")
+    return Layout((angles.cos(), angles.sin()), mask, (segments > 0).flatten())
+
+
 def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     """Rotate adjacent pairs of the last dimension of (rows, width, heads, dim)."""
     cos, sin = rotation
@@ -167,7 +196,7 @@ class Attention(nn.Module):
         self.o_proj = linear(heads * config.v_head_dim, config.hidden_size, gain=0.5)
         self.scale = softmax_scale(config)
 
-    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
         config, heads = self.config, self.config.num_attention_heads
         if config.q_lora_rank is None:
             query = self.q_proj(x)
@@ -178,22 +207,21 @@ class Attention(nn.Module):
         latent, k_pe = self.kv_a_proj_with_mqa(x).split((config.kv_lora_rank, rope), -1)
         rebuilt = self.kv_b_proj(self.kv_a_layernorm(latent)).unflatten(-1, (heads, -1))
         k_nope, value = rebuilt.split((nope, config.v_head_dim), -1)
-        q = torch.cat((q_nope, rotate(q_pe, rotation)), -1)
-        k_pe = rotate(k_pe.unsqueeze(-2), rotation).expand(-1, -1, heads, -1)
+        q = torch.cat((q_nope, rotate(q_pe, layout.rotation)), -1)
+        k_pe = rotate(k_pe.unsqueeze(-2), layout.rotation).expand(-1, -1, heads, -1)
         k = torch.cat((k_nope, k_pe), -1)
         q, k, v = (t.transpose(1, 2) for t in (q, k, value))
-        out = self.attend(q, k, v)
+        out = self.attend(q, k, v, layout.mask)
         return self.o_proj(out.transpose(1, 2).flatten(2))
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Return causal attention over (rows, heads, width, dim)."""
-        width, value_dim = q.size(-2), v.size(-1)
-        if width > FUSED_FROM:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """Return attention over (rows, heads, width, dim)."""
+        if mask is None:
             # The fused kernel wants values as wide as keys.
+            value_dim = v.size(-1)
             wide = F.pad(v, (0, q.size(-1) - value_dim))
             return F.scaled_dot_product_attention(q, k, wide, is_causal=True, scale=self.scale)[..., :value_dim]
-        future = torch.full((width, width), -torch.inf, dtype=q.dtype).triu(1)
-        scores = torch.matmul(q * self.scale, k.mT) + future
+        scores = torch.matmul(q * self.scale, k.mT) + mask.to(q.dtype)
         return torch.matmul(scores.softmax(-1), v)
 
 
@@ -288,11 +316,11 @@ class Layer(nn.Module):
         dense = index < config.first_k_dense_replace
         self.mlp = Mlp(config.hidden_size, config.intermediate_size) if dense else Moe(config)
 
-    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], real: Tensor) -> Tensor:
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
         kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-        x = x + self.self_attn(self.input_layernorm(x).to(kind), rotation)
+        x = x + self.self_attn(self.input_layernorm(x).to(kind), layout)
         normed = self.post_attention_layernorm(x).to(kind)
-        return x + (self.mlp(normed, real) if isinstance(self.mlp, Moe) else self.mlp(normed))
+        return x + (self.mlp(normed, layout.real) if isinstance(self.mlp, Moe) else self.mlp(normed))
 
 
 class Model(nn.Module):
@@ -308,18 +336,46 @@ class Model(nn.Module):
         self.lm_head = linear(config.hidden_size, config.vocab_size, gain=0.5)
         self.register_buffer("frequencies", yarn_frequencies(config), persistent=False)
 
-    def forward(self, tokens: Tensor, lengths: Tensor, wanted: Tensor) -> Tensor:
-        """Return the logits after some tokens of (rows, width).
+    @torch.no_grad()
+    def begin_by_looking_back(self) -> None:
+        """Make the heads of the first layer look 1, 2, 3, ... tokens back, whatever the tokens are.
 
-        Row i has `lengths[i]` real tokens, then padding. `wanted` indexes the flattened tokens.
+        Copying, spelling and adding digits all need such heads, and so few dimensions rotate fast
+        enough to tell neighbours apart that finding them takes most of a short training. A constant
+        in dimension 0 of every embedding gives queries and keys something to hold on to.
         """
-        width = tokens.size(1)
-        real = (torch.arange(width) < lengths.unsqueeze(1)).flatten()
-        angles = torch.arange(width).float().unsqueeze(1) * self.frequencies
-        rotation = (angles.cos().unsqueeze(1), angles.sin().unsqueeze(1))
+        config, layer = self.config, self.layers[0].self_attn
+        rope, heads = config.qk_rope_head_dim, config.num_attention_heads
+        constant, strength = 2.0, 9.0
+        self.embed_tokens.weight[:, 0] = constant
+        rms = self.embed_tokens.weight.square().mean().sqrt()
+        level = constant / rms
+        key = torch.zeros(rope // 2, 2)
+        fast = rope // 5  # slower pairs do not distinguish neighbours
+        key[:fast, 0] = strength
+        layer.kv_a_proj_with_mqa.weight[config.kv_lora_rank :] = 0
+        layer.kv_a_proj_with_mqa.weight[config.kv_lora_rank :, 0] = key.flatten() / level
+        if config.q_lora_rank is None:
+            query_weight, query_column, query_level = layer.q_proj.weight, 0, level
+        else:
+            layer.q_a_proj.weight[0] = 0
+            layer.q_a_proj.weight[0, 0] = 4.0 / level
+            layer.q_a_layernorm.weight[0] = 1
+            query_weight, query_column, query_level = layer.q_b_proj.weight, 0, 4.0
+        by_head = query_weight.unflatten(0, (heads, -1))
+        for head in range(heads):
+            angle = (head + 1) * self.frequencies
+            query = torch.stack((angle.cos(), -angle.sin()), -1)
+            query[fast:] = 0
+            by_head[head, config.qk_nope_head_dim :] = 0
+            by_head[head, config.qk_nope_head_dim :, query_column] = strength * query.flatten() / query_level
+
+    def forward(self, tokens: Tensor, segments: Tensor, wanted: Tensor) -> Tensor:
+        """Return the logits after some of (rows, width) tokens; `wanted` indexes them flattened."""
+        layout = lay_out(segments, self.frequencies)
         x = self.embed_tokens(tokens)
         for layer in self.layers:
-            x = layer(x, rotation, real)
+            x = layer(x, layout)
         return self.lm_head(self.norm(x.flatten(0, 1).index_select(0, wanted)))
 
     def balance_loss(self) -> Tensor:

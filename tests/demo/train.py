@@ -26,7 +26,7 @@ import tokenizer as tokenizer_files
 import torch
 import torch.nn.functional as F
 from checkpoint import read_weights, write_json, write_weights
-from model import Config, Model
+from model import FUSED_FROM, Config, Model
 from muon import Muon
 from tokenizers import Tokenizer
 from torch import Tensor, distributed, multiprocessing, nn
@@ -40,31 +40,32 @@ CONFIGS: dict[str, Config] = {
         kv_lora_rank=128, qk_nope_head_dim=64, qk_rope_head_dim=32, v_head_dim=64, intermediate_size=768,
         moe_intermediate_size=128, n_routed_experts=32, n_shared_experts=2, num_experts_per_tok=4,
         topk_method="group_limited_greedy", n_group=8, topk_group=3, routed_scaling_factor=2.5,
-        rope_factor=16, rope_original_context=256, mscale=0.707,
+        rope_factor=8, rope_original_context=512, rope_theta=1000, mscale=0.707,
     ),
-    # The path of V2-Lite: one query matrix, no groups, no scaling.
+    # The path of V2-Lite: one query matrix, no groups, no scaling. See lite.py.
     "lite": Config(
         vocab_size=VOCAB_SIZE, hidden_size=256, num_hidden_layers=4, num_attention_heads=4, q_lora_rank=None,
         kv_lora_rank=128, qk_nope_head_dim=64, qk_rope_head_dim=32, v_head_dim=64, intermediate_size=768,
-        moe_intermediate_size=128, n_routed_experts=16, n_shared_experts=2, num_experts_per_tok=3,
+        moe_intermediate_size=128, n_routed_experts=32, n_shared_experts=2, num_experts_per_tok=4,
         topk_method="greedy", n_group=1, topk_group=1, routed_scaling_factor=1.0,
-        rope_factor=16, rope_original_context=256, mscale=0.707,
+        rope_factor=8, rope_original_context=512, rope_theta=1000, mscale=0.707,
     ),
 }  # fmt: skip
 
 
-# Widths of a batch: all divide the number of its tokens, so every batch is one of few shapes.
-WIDTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-WANTED_STEP = 512  # the number of learned tokens is rounded up to a multiple, for the same reason
+# Rows of a batch are this wide, and short dialogues share a row: every batch is of one of three shapes.
+WIDTHS = (96, 256, 768)
+OPEN_ROWS = 48  # rows of one width that are filled at the same time
+WANTED_STEP = 256  # the number of learned tokens is rounded up to a multiple, for the same reason
 IGNORED = -100
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Dialogues as rows of equal width; `wanted` are the flat places whose successor is learned."""
+    """Rows of dialogues, numbered in `segments`; `wanted` are the flat places whose successor is learned."""
 
     tokens: Tensor
-    lengths: Tensor
+    segments: Tensor
     wanted: Tensor
     targets: Tensor
 
@@ -107,38 +108,61 @@ class Encoder:
         return result
 
 
-def make_batches(encoder: Encoder, seed: int, dialogues: int, tokens_per_batch: int) -> list[Batch]:
-    """Generate dialogues and put those of about the same length together, in random order.
+def pack(rows: list[Row], width: int) -> list[list[Row]]:
+    """Put dialogues into rows, each where it leaves the least room among the open ones."""
+    done: list[list[Row]] = []
+    opened: list[tuple[int, list[Row]]] = []
+    for row in rows:
+        length = len(row[0])
+        # A wide row holds one dialogue, for its attention knows no borders.
+        fitting = [i for i, (room, _) in enumerate(opened) if length <= room and width <= FUSED_FROM]
+        if fitting:
+            best = min(fitting, key=lambda i: opened[i][0])
+            opened[best][1].append(row)
+            opened[best] = (opened[best][0] - length, opened[best][1])
+        else:
+            opened.append((width - length, [row]))
+        if len(opened) > OPEN_ROWS:
+            done.append(opened.pop(min(range(len(opened)), key=lambda i: opened[i][0]))[1])
+    return done + [content for _, content in opened]
 
-    A group that is not full at the end is dropped: its dialogues would make a batch of another shape.
+
+def make_batches(encoder: Encoder, seed: int, dialogues: int, tokens_per_batch: int) -> list[Batch]:
+    """Generate dialogues, pack those of about the same length together, and return batches in random order.
+
+    The last rows of a width are dropped if they are too few: they would make a batch of another shape.
     """
     rng = Random(seed)
-    groups: dict[int, list[Row]] = {width: [] for width in WIDTHS}
+    rows = encoder.dialogues([data.training_dialogue(rng) for _ in range(dialogues)])
     made: list[Batch] = []
-    for row in encoder.dialogues([data.training_dialogue(rng) for _ in range(dialogues)]):
-        width = next((width for width in WIDTHS if len(row[0]) <= width), None)
-        if width is None:
-            continue
-        groups[width].append(row)
-        if len(groups[width]) * width == tokens_per_batch:
-            made.append(_to_batch(groups[width], width, encoder.eos))
-            groups[width] = []
+    narrower = 0
+    for width in WIDTHS:
+        packed = pack([row for row in rows if narrower < len(row[0]) <= width], width)
+        count = tokens_per_batch // width
+        for start in range(0, len(packed) - count + 1, count):
+            made.append(_to_batch(packed[start : start + count], width, encoder.eos))
+        narrower = width
     rng.shuffle(made)
     return made
 
 
-def _to_batch(rows: list[Row], width: int, padding: int) -> Batch:
+def _to_batch(rows: list[list[Row]], width: int, padding: int) -> Batch:
     tokens = torch.full((len(rows), width), padding)
+    segments = torch.zeros(len(rows), width, dtype=torch.long)
     wanted: list[int] = []
     targets: list[int] = []
-    for index, (ids, learned) in enumerate(rows):
-        tokens[index, : len(ids)] = torch.tensor(ids)
-        wanted.extend(index * width + position for position in learned)
-        targets.extend(ids[position + 1] for position in learned)
+    for index, dialogues in enumerate(rows):
+        place = 0
+        for number, (ids, learned) in enumerate(dialogues, start=1):
+            tokens[index, place : place + len(ids)] = torch.tensor(ids)
+            segments[index, place : place + len(ids)] = number
+            wanted.extend(index * width + place + position for position in learned)
+            targets.extend(ids[position + 1] for position in learned)
+            place += len(ids)
     missing = -len(wanted) % WANTED_STEP
     wanted += [0] * missing
     targets += [IGNORED] * missing
-    return Batch(tokens, torch.tensor([len(ids) for ids, _ in rows]), torch.tensor(wanted), torch.tensor(targets))
+    return Batch(tokens, segments, torch.tensor(wanted), torch.tensor(targets))
 
 
 def batches(encoder: Encoder, seed: int, tokens_per_batch: int) -> Iterator[Batch]:
@@ -168,7 +192,8 @@ def answer(model: Model, encoder: Encoder, prompts: list[str], limit: int = 48) 
         lengths = torch.tensor([len(rows[i]) for i in open_rows])
         width = -(-int(lengths.max()) // 16) * 16
         tokens = torch.tensor([rows[i] + [encoder.eos] * (width - len(rows[i])) for i in open_rows])
-        best = model(tokens, lengths, torch.arange(len(open_rows)) * width + lengths - 1).argmax(-1).tolist()
+        segments = (torch.arange(width) < lengths.unsqueeze(1)).long()
+        best = model(tokens, segments, torch.arange(len(open_rows)) * width + lengths - 1).argmax(-1).tolist()
         for i, token in zip(open_rows, best, strict=True):
             rows[i].append(token)
         open_rows = [i for i in open_rows if rows[i][-1] != encoder.eos]
@@ -250,11 +275,12 @@ def train(rank: int, args: argparse.Namespace, rendezvous: str) -> None:
         model.load_checkpoint_tensors(read_weights(args.start))
     else:
         encoder = Encoder(tokenizer_files.train(VOCAB_SIZE))
+        model.begin_by_looking_back()
     parameters = list(model.parameters())
     questions = data.held_out_questions()
     matrices, others = split_parameters(model)
     # Orthogonalizing is a fifth of the work, so each process does it for its share of the matrices.
-    muon = Muon(matrices[rank :: args.processes], lr=args.matrix_lr, weight_decay=0.01)
+    muon = Muon(matrices[rank :: args.processes], lr=args.matrix_lr, weight_decay=0.05)
     adam = torch.optim.AdamW(others, lr=args.other_lr, betas=(0.9, 0.95), weight_decay=0.0, foreach=True)
     if rank == 0:
         print(f"{args.config}: {sum(p.numel() for p in parameters):,} parameters", flush=True)
@@ -268,7 +294,7 @@ def train(rank: int, args: argparse.Namespace, rendezvous: str) -> None:
         if progress >= 1:
             break
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = model(batch.tokens, batch.lengths, batch.wanted)
+            logits = model(batch.tokens, batch.segments, batch.wanted)
         loss = F.cross_entropy(logits.float(), batch.targets, ignore_index=IGNORED)
         (loss + args.balance * model.balance_loss()).backward()
         average_gradients(parameters, args.processes)
@@ -281,16 +307,18 @@ def train(rank: int, args: argparse.Namespace, rendezvous: str) -> None:
         model.zero_grad(set_to_none=True)
         if rank != 0:
             continue
-        seen += int(batch.lengths.sum()) * args.processes
+        seen += int(batch.segments.count_nonzero()) * args.processes
         average += 0.02 * (loss.item() - average)
         if step % 25 == 0:
             rate = seen / (time.monotonic() - began)
             balance = model.balance_loss().item()
             print(f"step {step} progress {progress:.3f} loss {average:.4f} balance {balance:.3f} "
                   f"tokens {seen / 1e6:.2f} M, {rate:.0f}/s", flush=True)  # fmt: skip
-        if time.monotonic() - evaluated > 60 * args.evaluate_minutes:
+        if step % 100 == 0:
             save_checkpoint(model, encoder, args.out)
-            print(report(model, encoder, questions), flush=True)
+        if time.monotonic() - evaluated > 60 * args.evaluate_minutes:
+            # The other processes wait meanwhile, so only a part is asked.
+            print(report(model, encoder, questions[::6]), flush=True)
             evaluated = time.monotonic()
 
     if rank == 0:
@@ -308,9 +336,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=65)
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--processes", type=int, default=2, help="each uses one core and its own batches")
-    parser.add_argument("--tokens-per-batch", type=int, default=6144, help="of one process; padding included")
-    parser.add_argument("--matrix-lr", type=float, default=0.02)
-    parser.add_argument("--other-lr", type=float, default=0.003)
+    parser.add_argument("--tokens-per-batch", type=int, default=3072, help="of one process; padding included")
+    parser.add_argument("--matrix-lr", type=float, default=0.01)
+    parser.add_argument("--other-lr", type=float, default=0.002)
     parser.add_argument("--balance", type=float, default=0.02, help="weight of the expert balance loss")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--evaluate-minutes", type=float, default=8)

@@ -36,7 +36,7 @@ def config_from_hf(fields: dict[str, object]) -> Config:
 @torch.no_grad()
 def own_logits(model: Model, tokens: list[int]) -> Tensor:
     """Return the logits after each token of one sequence."""
-    return model(torch.tensor([tokens]), torch.tensor([len(tokens)]), torch.arange(len(tokens)))
+    return model(torch.tensor([tokens]), torch.ones(1, len(tokens)), torch.arange(len(tokens)))
 
 
 @torch.no_grad()
