@@ -113,6 +113,7 @@ bool is_tool_text(std::string_view literal) {
     if (literal.starts_with("<｜tool▁") || literal.starts_with(kAssistant) ||
         literal.starts_with(kEos)) {
       const size_t end = literal.find("｜>");
+      if (end == std::string_view::npos) return false;
       literal.remove_prefix(end + std::string_view("｜>").size());
     } else if (literal.starts_with("json")) {
       literal.remove_prefix(4);
