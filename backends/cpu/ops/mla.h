@@ -41,8 +41,7 @@ struct SoftmaxState {
 void softmax_step(const KernelTable& kernels, float* scores, int n_valid, int n_kv,
                   const SoftmaxState& state, int r) noexcept;
 
-/// Multiply-adds of each form for n_q queries after n_before cached tokens, by which the cheaper
-/// one is chosen.
+/// Which form costs less for n_q queries after n_before cached tokens.
 bool absorbed_is_cheaper(const MlaDims& d, int n_q, int n_before) noexcept;
 
 // The forms; see MlaForm. `sequences` with use_absorbed are done by the first, the others by the

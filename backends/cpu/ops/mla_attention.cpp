@@ -48,12 +48,15 @@ void softmax_step(const KernelTable& kernels, float* scores, int n_valid, int n_
 }
 
 bool absorbed_is_cheaper(const MlaDims& d, int n_q, int n_before) noexcept {
-  // Multiply-adds a head. The scores and sums of both forms run on the same f32 products; the
-  // projections of the absorbed form run on the weights as they are stored.
-  const double queries = n_q, keys = n_before + 0.5 * n_q, all = n_before + n_q;
+  // In multiply-adds of f32 a head, fitted to measurements (CONTRIBUTING.md, "Two forms of
+  // attention"): what the softmax of one score costs beside its products, and what a product with
+  // quantized weights costs beside one in f32.
+  constexpr double kSoftmax = 500, kQuantizedProduct = 0.3;
+  const double queries = n_q, scores = queries * (n_before + 0.5 * n_q), keys = n_before + n_q;
+  const double projection = static_cast<double>(d.rank) * (d.nope + d.v);
   const double absorbed =
-      queries * keys * (2 * d.rank + d.rope) + queries * d.rank * (d.nope + d.v);
-  const double rebuilt = queries * keys * (d.qk() + d.v) + all * d.rank * (d.nope + d.v);
+      scores * (d.rank + d.latent() + kSoftmax) + queries * projection * kQuantizedProduct;
+  const double rebuilt = scores * (d.qk() + d.v + kSoftmax) + keys * projection;
   return absorbed <= rebuilt;
 }
 
