@@ -15,12 +15,12 @@ inline constexpr int kDotRows = 4;
 inline constexpr int kDotColumns = 2;
 #endif
 
-/// dots[r][c] = w row r . x row c over k values. A pair's products are
+/// dots[c][r] = w row r . x row c over k values. A pair's products are
 /// added in the same order whatever kR and kC are.
 template <class Row, int kR, int kC>
 [[gnu::always_inline]] inline void dot_rows(const typename Row::Element* const (&w)[kR],
                                             const float* const (&x)[kC], int k,
-                                            float (&dots)[kR][kC]) {
+                                            float (&dots)[kC][kR]) {
   VF sums[kR][kC];
   MINKE_UNROLL
   for (int r = 0; r < kR; ++r) {
@@ -48,10 +48,14 @@ template <class Row, int kR, int kC>
         sums[r][c] = madd(ws, load_first<RowF32>(x[c] + i, k - i), sums[r][c]);
     }
   }
+  static_assert(kR == 4 || kR == 1);
   MINKE_UNROLL
-  for (int r = 0; r < kR; ++r) {
-    MINKE_UNROLL
-    for (int c = 0; c < kC; ++c) dots[r][c] = sum(sums[r][c]);
+  for (int c = 0; c < kC; ++c) {
+    if constexpr (kR == 4) {
+      sums_of_4(sums[0][c], sums[1][c], sums[2][c], sums[3][c], dots[c]);
+    } else {
+      dots[c][0] = sum(sums[0][c]);
+    }
   }
 }
 

@@ -5,6 +5,15 @@
 namespace minke::cpu::MINKE_ISA_NS {
 namespace {
 
+// Rows times vectors of columns whose sums gemm_nn_add_f32 keeps in registers.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kSumRows = 4;
+constexpr int kSumVectors = 4;
+#else
+constexpr int kSumRows = 4;
+constexpr int kSumVectors = 2;
+#endif
+
 /// kR weight rows from `row` on times kC activation rows from `column` on.
 template <class Row, int kR, int kC>
 void multiply_block(const MatmulArgs& args, int row, int column) {
@@ -19,28 +28,34 @@ void multiply_block(const MatmulArgs& args, int row, int column) {
     const int i = args.x_rows != nullptr ? args.x_rows[column + c] : column + c;
     x[c] = args.x + static_cast<size_t>(i) * args.x_stride;
   }
-  float dots[kR][kC];
+  float dots[kC][kR];
   dot_rows<Row, kR, kC>(w, x, args.n_cols, dots);
   for (int c = 0; c < kC; ++c) {
     const int i = args.y_rows != nullptr ? args.y_rows[column + c] : column + c;
     float* y = args.y + static_cast<size_t>(i) * args.y_stride + row;
-    for (int r = 0; r < kR; ++r) y[r] = dots[r][c];
+    for (int r = 0; r < kR; ++r) y[r] = dots[c][r];
   }
 }
 
 template <class Row, int kR>
-void multiply_rows(const MatmulArgs& args, int row) {
-  int c = 0;
-  for (; c + kDotColumns <= args.n_x; c += kDotColumns)
+void multiply_rows(const MatmulArgs& args, int row, int begin, int end) {
+  int c = begin;
+  for (; c + kDotColumns <= end; c += kDotColumns)
     multiply_block<Row, kR, kDotColumns>(args, row, c);
-  for (; c < args.n_x; ++c) multiply_block<Row, kR, 1>(args, row, c);
+  for (; c < end; ++c) multiply_block<Row, kR, 1>(args, row, c);
 }
 
 template <class Row>
 void multiply_all(const MatmulArgs& args) {
-  int row = args.row_begin;
-  for (; row + kDotRows <= args.row_end; row += kDotRows) multiply_rows<Row, kDotRows>(args, row);
-  for (; row < args.row_end; ++row) multiply_rows<Row, 1>(args, row);
+  // So many activation rows stay in the L2 cache while all weight rows pass by.
+  constexpr int kColumnBlock = 32;
+  for (int begin = 0; begin < args.n_x; begin += kColumnBlock) {
+    const int end = args.n_x - begin < kColumnBlock ? args.n_x : begin + kColumnBlock;
+    int row = args.row_begin;
+    for (; row + kDotRows <= args.row_end; row += kDotRows)
+      multiply_rows<Row, kDotRows>(args, row, begin, end);
+    for (; row < args.row_end; ++row) multiply_rows<Row, 1>(args, row, begin, end);
+  }
 }
 
 /// C (kR, n) += A (kR, k) * B (k, n), kV vectors of columns at a time.
@@ -81,7 +96,7 @@ int add_columns(int n, int k, const float* a, size_t lda, const float* b, size_t
 template <int kR>
 void add_rows(int n, int k, const float* a, size_t lda, const float* b, size_t ldb, float* c,
               size_t ldc) {
-  int col = add_columns<kR, kDotColumns>(n, k, a, lda, b, ldb, c, ldc, 0);
+  int col = add_columns<kR, kSumVectors>(n, k, a, lda, b, ldb, c, ldc, 0);
   col = add_columns<kR, 1>(n, k, a, lda, b, ldb, c, ldc, col);
   if (col == n) return;
   const int rest = n - col;
@@ -121,8 +136,8 @@ void gemm_nt_f32(int m, int n, int k, const float* a, size_t lda, const float* b
 void gemm_nn_add_f32(int m, int n, int k, const float* a, size_t lda, const float* b, size_t ldb,
                      float* c, size_t ldc) noexcept {
   int row = 0;
-  for (; row + kDotRows <= m; row += kDotRows)
-    add_rows<kDotRows>(n, k, a + static_cast<size_t>(row) * lda, lda, b, ldb,
+  for (; row + kSumRows <= m; row += kSumRows)
+    add_rows<kSumRows>(n, k, a + static_cast<size_t>(row) * lda, lda, b, ldb,
                        c + static_cast<size_t>(row) * ldc, ldc);
   for (; row < m; ++row)
     add_rows<1>(n, k, a + static_cast<size_t>(row) * lda, lda, b, ldb,

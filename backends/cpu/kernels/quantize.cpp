@@ -28,11 +28,19 @@ void quantize_block(const float* x, int8_t* q, float* scale, int16_t* sum) {
   *scale = max < kTiny ? 0.0f : max / 127.0f;
   const VF inverse = splat(max < kTiny ? 0.0f : 127.0f / max);
   // Adding 1.5 * 2^23 rounds to the nearest integer, which is then the low bits of the float.
-  alignas(64) float rounded[kQuantBlock];
-  for (int i = 0; i < kVectors; ++i) {
-    const VF scaled = values[i] * inverse;
-    (scaled + splat(0x1.8p23f)).store_aligned(rounded + i * kFloats);
+  const VF magic = splat(0x1.8p23f);
+  for (int i = 0; i < kVectors; ++i) values[i] = values[i] * inverse + magic;
+#if defined(__AVX512F__)
+  float sums[4];  // Exact: they are small integers.
+  sums_of_4(values[0] - magic, values[1] - magic, splat(0.0f), splat(0.0f), sums);
+  for (int i = 0; i < 2; ++i) {
+    const __m512i words = _mm512_castps_si512(values[i]);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16 * i), _mm512_cvtepi32_epi8(words));
+    sum[i] = static_cast<int16_t>(sums[i]);
   }
+#else
+  alignas(64) float rounded[kQuantBlock];
+  for (int i = 0; i < kVectors; ++i) values[i].store_aligned(rounded + i * kFloats);
   int32_t words[kQuantBlock];
   std::memcpy(words, rounded, sizeof(words));
   for (int i = 0; i < kQuantBlock; ++i) q[i] = static_cast<int8_t>(words[i]);
@@ -41,6 +49,7 @@ void quantize_block(const float* x, int8_t* q, float* scale, int16_t* sum) {
     for (int i = 0; i < 16; ++i) total += q[16 * half + i];
     sum[half] = static_cast<int16_t>(total);
   }
+#endif
 }
 
 }  // namespace

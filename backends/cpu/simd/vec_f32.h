@@ -6,6 +6,12 @@
 #include <cstring>
 #include <xsimd/xsimd.hpp>
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
 namespace minke::cpu::MINKE_ISA_NS {
 namespace {
 
@@ -41,12 +47,38 @@ inline void store_some(float* p, VF v, int n) {
   v.store_aligned(values);
   for (int i = 0; i < n; ++i) p[i] = values[i];
 }
+/// out = sums of a's, b's, c's and d's values; which other vectors are summed with one makes no
+/// difference to its sum.
+inline void sums_of_4(VF a, VF b, VF c, VF d, float* out) {
+#if defined(__AVX512F__)
+  const VF ab = VF(_mm512_unpacklo_ps(a, b)) + VF(_mm512_unpackhi_ps(a, b));
+  const VF cd = VF(_mm512_unpacklo_ps(c, d)) + VF(_mm512_unpackhi_ps(c, d));
+  const __m512 lanes =
+      VF(_mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd)))) +
+      VF(_mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd))));
+  const __m256 half =
+      _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps(lanes, 1));
+  _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
+#elif defined(__AVX2__)
+  const __m256 lanes = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+  _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1)));
+#elif defined(__aarch64__)
+  vst1q_f32(out, vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d)));
+#else
+  const VF vectors[4] = {a, b, c, d};
+  for (int v = 0; v < 4; ++v) {
+    float x[kFloats];
+    store(x, vectors[v]);
+    out[v] = (x[0] + x[1]) + (x[2] + x[3]);
+  }
+#endif
+}
+
 inline float sum(VF v) {
-  alignas(64) float values[kFloats];
-  v.store_aligned(values);
-  for (int half = kFloats / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) values[i] += values[i + half];
-  return values[0];
+  float sums[4];
+  const VF zero(0.0f);
+  sums_of_4(v, zero, zero, zero, sums);
+  return sums[0];
 }
 
 }  // namespace
