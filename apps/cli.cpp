@@ -130,6 +130,8 @@ Status dispatch_and_flush(std::span<const char* const> arguments) {
 CommandLine::CommandLine(std::string_view name, std::string_view summary)
     : app_(std::string(summary), fmt::format("minke {}", name)) {
   app_.get_formatter()->column_width(36);
+  // A flag given again wins over the one before: scripts add to what they were given.
+  app_.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app_.footer(
       "\nEvery option --SOME-NAME can also come from the environment variable "
       "MINKE_SOME_NAME;\nthe command line wins.");

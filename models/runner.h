@@ -39,6 +39,7 @@ class Runner {
   Result<std::span<const float>> forward(std::span<const Item> items);
 
   LatentCache& cache() noexcept { return *cache_; }
+  const LatentCache& cache() const noexcept { return *cache_; }
   const Model& model() const noexcept { return *model_; }
   Backend& backend() noexcept { return *backend_; }
   int n_ctx() const noexcept { return config_.n_ctx; }

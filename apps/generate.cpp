@@ -1,0 +1,96 @@
+#include "apps/generate.h"
+
+#include "apps/interrupt.h"
+#include "runtime/utf8.h"
+
+namespace minke::apps {
+namespace {
+
+/// Takes in what a step told of the request.
+class Collector {
+ public:
+  Collector(const Tokenizer& tokenizer, const Watcher& watcher)
+      : detokenizer_(tokenizer), watcher_(&watcher) {}
+
+  Status take(const Event& event) {
+    if (event.kind == Event::Kind::kPrompt) {
+      if (watcher_->prompt) watcher_->prompt(event.prompt_done, event.prompt_tokens);
+    } else if (event.kind == Event::Kind::kToken) {
+      answer_.tokens.push_back(event.token);
+      return add_text(detokenizer_.push(event.token));
+    } else {
+      finished_ = true;
+      answer_.reason = event.reason;
+      answer_.stats = event;
+      return add_text(detokenizer_.finish());
+    }
+    return {};
+  }
+
+  bool finished() const noexcept { return finished_; }
+  Answer release() { return std::move(answer_); }
+
+ private:
+  Status add_text(const std::string& piece) {
+    answer_.text += piece;
+    return piece.empty() || !watcher_->text ? Status{} : watcher_->text(piece);
+  }
+
+  StreamDetokenizer detokenizer_;
+  const Watcher* watcher_;
+  Answer answer_;
+  bool finished_ = false;
+};
+
+double rate(int tokens, double seconds) { return seconds > 0 ? tokens / seconds : 0; }
+
+/// Lets the engine forget a request that nobody listens to any more.
+Status abandon(Engine& engine, RequestId id) {
+  engine.cancel(id);
+  while (!engine.idle()) MINKE_TRY(engine.step());
+  return {};
+}
+
+}  // namespace
+
+Result<Answer> generate(Engine& engine, Request request, const Watcher& watcher) {
+  const int n_prompt = static_cast<int>(request.prompt.size());
+  const bool several_steps = n_prompt > engine.runner().n_batch();
+  Collector collector(engine.runner().model().tokenizer(), watcher);
+  MINKE_ASSIGN(const RequestId id, engine.submit(std::move(request)));
+  if (several_steps && watcher.prompt) watcher.prompt(0, n_prompt);
+  while (!collector.finished()) {
+    if (SignalWatch::interrupts() > 0) engine.cancel(id);
+    MINKE_ASSIGN(const std::vector<Event> events, engine.step());
+    for (const Event& event : events) {
+      if (event.request != id) continue;
+      if (Status shown = collector.take(event); !shown) {
+        MINKE_TRY(abandon(engine, id));
+        return tl::unexpected<Error>(std::move(shown).error());
+      }
+    }
+  }
+  return collector.release();
+}
+
+std::string describe_timings(const Event& stats) {
+  const int read = stats.prompt_done - stats.prompt_cached;
+  // The first token comes from the prompt's last step.
+  const int steps = stats.generated > 0 ? stats.generated - 1 : 0;
+  return fmt::format(
+      "prompt {} tokens ({} cached), {:.2f} s, {:.1f} tokens/s; "
+      "answer {} tokens, {:.2f} s, {:.1f} tokens/s",
+      stats.prompt_tokens, stats.prompt_cached, stats.prompt_seconds,
+      rate(read, stats.prompt_seconds), stats.generated, stats.generation_seconds,
+      rate(steps, stats.generation_seconds));
+}
+
+std::string describe_tokens(const Tokenizer& tokenizer, const std::vector<TokenId>& tokens) {
+  std::string text = fmt::format("prompt of {} tokens:\n", tokens.size());
+  for (size_t i = 0; i < tokens.size(); ++i)
+    text += fmt::format("{:6}  {:6}  '{}'\n", i, tokens[i],
+                        printable(tokenizer.token_bytes(tokens[i])));
+  return text;
+}
+
+}  // namespace minke::apps

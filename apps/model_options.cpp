@@ -1,0 +1,179 @@
+#include "apps/model_options.h"
+
+#include <algorithm>
+
+#include "apps/text_input.h"
+#include "backends/cpu/cpu_backend.h"
+#include "runtime/utf8.h"
+
+namespace minke::apps {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+constexpr int kMaxContext = 1 << 24;
+constexpr int kMaxBatch = 65536;
+
+/// The types that the latent cache can hold.
+constexpr std::array<std::pair<std::string_view, DType>, 4> kCacheTypes = {
+    {{"f32", DType::kF32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}, {"q8_0", DType::kQ8_0}}};
+
+/// Checks a parameter's value by setting it, so that a wrong one is told before anything is loaded.
+std::string problem_with(std::string_view name, const std::string& value) {
+  Parameters scratch;
+  const Status status = scratch.set(name, value);
+  return status ? "" : status.error().message;
+}
+
+}  // namespace
+
+std::optional<DType> cache_type_of(std::string_view name) noexcept {
+  const auto known = std::ranges::find(kCacheTypes, name, [](const auto& t) { return t.first; });
+  if (known == kCacheTypes.end()) return std::nullopt;
+  return known->second;
+}
+
+void ModelOptions::add_to(CommandLine& line) {
+  CLI::App& app = line.app();
+  app.option_defaults()->group("Model");
+  app.add_option("-m,--model", model, "The model: a GGUF file, or any part of one that is split")
+      ->required()
+      ->type_name("FILE");
+  app.add_option("-c,--ctx-size", n_ctx, "Tokens of context; 0: the model's, as memory allows")
+      ->check(CLI::Range(0, kMaxContext))
+      ->capture_default_str()
+      ->type_name("N");
+  app.add_option("-t,--threads", n_threads, "Threads; one a core if not said")
+      ->check(CLI::Range(1, kMaxThreads))
+      ->type_name("N");
+  app.add_option("-b,--batch-size", n_batch, "Tokens of a prompt read in one step at most")
+      ->check(CLI::Range(1, kMaxBatch))
+      ->capture_default_str()
+      ->type_name("N");
+  CLI::Option* ubatch =
+      app.add_option("--ubatch-size", n_ubatch, "The same as -b; the smaller of both counts")
+          ->check(CLI::Range(1, kMaxBatch))
+          ->type_name("N");
+  line.alias("-ub", ubatch);
+  CLI::Option* type = app.add_option_function<std::string>(
+                             "--cache-type-k",
+                             [this](const std::string& name) {
+                               cache_type = cache_type_of(name).value_or(cache_type);
+                             },
+                             "Type of the cache: f32, f16, bf16 or q8_0; f16 if not said")
+                          ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0"}))
+                          ->type_name("TYPE");
+  line.alias("-ctk", type);
+}
+
+Result<LoadedModel> load_model(const ModelOptions& options) {
+  LoadedModel loaded;
+  MINKE_ASSIGN(loaded.model, Model::open(options.model));
+  MINKE_ASSIGN(loaded.backend, make_cpu_backend({.n_threads = options.n_threads}));
+  const int n_batch =
+      options.n_ubatch > 0 ? std::min(options.n_batch, options.n_ubatch) : options.n_batch;
+  MINKE_ASSIGN(loaded.engine,
+               Engine::create(
+                   *loaded.model, *loaded.backend,
+                   {.n_ctx = options.n_ctx, .n_batch = n_batch, .cache_type = options.cache_type}));
+  return loaded;
+}
+
+std::string model_name(const Model& model) {
+  const auto named = model.file().get_string_or("general.name", "");
+  return named && !named->empty() ? printable(*named)
+                                  : printable(model.file().path().filename().string());
+}
+
+std::string LoadedModel::describe() const {
+  const auto [values, bytes] = count_parameters(*model);
+  const bool large = values >= 1'000'000'000;
+  return fmt::format("{}, {:.1f} {} parameters, {:.1f} {}", model_name(*model),
+                     static_cast<double>(values) / (large ? 1e9 : 1e6), large ? "B" : "M",
+                     static_cast<double>(bytes) / (bytes >= 1'000'000'000 ? 1e9 : 1e6),
+                     bytes >= 1'000'000'000 ? "GB" : "MB");
+}
+
+std::pair<uint64_t, uint64_t> count_parameters(const Model& model) {
+  uint64_t values = 0, bytes = 0;
+  for (const GgufTensor& tensor : model.file().tensors()) {
+    values += static_cast<uint64_t>(tensor.desc.shape.elements());
+    bytes += tensor.data.size();
+  }
+  return {values, bytes};
+}
+
+void ParameterOptions::add_to(CommandLine& line) {
+  CLI::App& app = line.app();
+  app.option_defaults()->group("Answers");
+  for (const ParameterInfo& info : parameter_table()) {
+    const std::string flags(info.flags), help(info.help);
+    if (info.metavar.empty()) {
+      app.add_flag_callback(
+          flags, [this, &info] { said_.emplace_back(info.name, "on"); }, help);
+      continue;
+    }
+    const std::string value = info.name == "seed" || info.repeats || info.name == "samplers"
+                                  ? ""
+                                  : fmt::format(" [{}]", info.print(ParameterValues{}));
+    app.add_option_function<std::vector<std::string>>(
+           flags,
+           [this, &info](const std::vector<std::string>& values) {
+             for (const std::string& text : values) said_.emplace_back(info.name, text);
+           },
+           help + value)
+        ->check([&info](const std::string& text) { return problem_with(info.name, text); })
+        ->expected(1)
+        ->multi_option_policy(info.repeats ? CLI::MultiOptionPolicy::TakeAll
+                                           : CLI::MultiOptionPolicy::TakeLast)
+        ->type_name(std::string(info.metavar));
+  }
+}
+
+Result<Parameters> ParameterOptions::resolve(const Model& model) const {
+  Parameters parameters;
+  MINKE_ASSIGN(const SamplingDefaults defaults, sampling_defaults(model.file()));
+  parameters.use_defaults(defaults);
+  for (const auto& [name, text] : said_) MINKE_TRY(parameters.set(name, text));
+  MINKE_TRY(parameters.sampling(model.tokenizer()));
+  return parameters;
+}
+
+void PromptOptions::add_to(CommandLine& line) {
+  CLI::App& app = line.app();
+  app.option_defaults()->group("Prompt");
+  app.add_option("-p,--prompt", prompt, "The prompt; - reads it from the standard input")
+      ->type_name("TEXT");
+  app.add_option("-f,--file", prompt_file, "Read the prompt from a file")->type_name("FILE");
+  line.alias("-sys", app.add_option("--system-prompt", system, "What the conversation starts from")
+                         ->type_name("TEXT"));
+  app.add_option("--chat-template", template_name,
+                 "How a conversation is written, in place of the file's own template: deepseek2 "
+                 "(or a), deepseek2-0628 (b), deepseek2.5 (c)")
+      ->type_name("NAME");
+  app.add_option("--chat-template-file", template_file, "The same, as a Jinja text in a file")
+      ->type_name("FILE");
+  app.add_flag("--verbose-prompt", verbose_prompt,
+               "Print every prompt's tokens to the standard error");
+}
+
+Result<std::optional<std::string>> PromptOptions::text() const {
+  if (!prompt.empty() && !prompt_file.empty()) return usage("give -p or -f, not both");
+  if (prompt == "-") return read_stdin();
+  if (!prompt_file.empty()) return read_text_file(prompt_file);
+  if (prompt.empty()) return std::nullopt;
+  if (!is_valid_utf8(prompt)) return usage("the prompt is not UTF-8 text");
+  return prompt;
+}
+
+Result<ChatTemplate> PromptOptions::chat_template(const Model& model) const {
+  if (!template_name.empty() && !template_file.empty())
+    return usage("give --chat-template or --chat-template-file, not both");
+  if (!template_name.empty()) return ChatTemplate::from_name(template_name);
+  if (template_file.empty()) return ChatTemplate::from_gguf(model.file());
+  MINKE_ASSIGN(const std::string jinja, read_text_file(template_file));
+  auto known = ChatTemplate::from_jinja(jinja);
+  if (!known) return fail(known.error().code, "{}: {}", template_file, known.error().message);
+  return known;
+}
+
+}  // namespace minke::apps

@@ -1,0 +1,82 @@
+// The groups of options that chat, run and bench share, and what they lead to.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "apps/cli.h"
+#include "apps/parameters.h"
+#include "models/chat_template.h"
+#include "models/engine.h"
+
+namespace minke::apps {
+
+/// Which model, and what to run it with.
+struct ModelOptions {
+  std::filesystem::path model;
+  int n_ctx = 0;      ///< 0: the model's, as memory allows.
+  int n_threads = 0;  ///< 0: one a core.
+  int n_batch = 512;
+  int n_ubatch = 0;  ///< 0: n_batch.
+  DType cache_type = DType::kF16;
+
+  /// Adds -m, -c, -t, -b, -ub and -ctk. `this` outlives the parsing, here and below.
+  void add_to(CommandLine& line);
+};
+
+/// "f32", "f16", "bf16" or "q8_0"; nullopt for other texts.
+std::optional<DType> cache_type_of(std::string_view name) noexcept;
+
+/// A model that is ready to answer.
+struct LoadedModel {
+  std::unique_ptr<Model> model;
+  std::unique_ptr<Backend> backend;
+  std::unique_ptr<Engine> engine;
+
+  /// "DeepSeek-V2-Lite-Chat, 15.7 B parameters, 10.4 GB"
+  std::string describe() const;
+};
+
+/// Errors: those of Model::open, make_cpu_backend and Engine::create.
+Result<LoadedModel> load_model(const ModelOptions& options);
+
+/// The name that the file gives itself, or the file's.
+std::string model_name(const Model& model);
+
+/// Values (weights) of all tensors, and the bytes they take.
+std::pair<uint64_t, uint64_t> count_parameters(const Model& model);
+
+/// What the user said of the making of answers.
+class ParameterOptions {
+ public:
+  /// Adds -n, -s, --temp and the others of parameter_table(); values out of range are usage errors.
+  void add_to(CommandLine& line);
+  /// The model's own values, with the user's in their place. Errors: kUsage, kContent.
+  Result<Parameters> resolve(const Model& model) const;
+
+ private:
+  std::vector<std::pair<std::string_view, std::string>> said_;
+};
+
+/// What the conversation begins with.
+struct PromptOptions {
+  std::string prompt, prompt_file;
+  std::string system;
+  std::string template_name, template_file;
+  bool verbose_prompt = false;
+
+  /// Adds -p, -f, -sys, --chat-template, --chat-template-file and --verbose-prompt.
+  void add_to(CommandLine& line);
+  /// The text of -p or -f, "-" being the standard input; nullopt without either. Errors: kMissing,
+  /// kIo, kContent (no UTF-8), kUsage (both).
+  Result<std::optional<std::string>> text() const;
+  /// By the user's choice, else the file's own. Errors: those of ChatTemplate, kMissing, kIo.
+  Result<ChatTemplate> chat_template(const Model& model) const;
+  bool names_template() const { return !template_name.empty() || !template_file.empty(); }
+};
+
+}  // namespace minke::apps

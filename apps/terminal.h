@@ -1,0 +1,77 @@
+// Writing for people at a terminal and for programs in a pipe.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "runtime/result.h"
+
+namespace minke::apps {
+
+enum class ColorChoice { kAuto, kOn, kOff };
+
+/// What the standard streams are.
+struct Terminal {
+  bool in = false, out = false, err = false;  ///< Each: is a terminal.
+  bool color = false;
+
+  static Terminal look(ColorChoice choice);
+  /// A person types and reads.
+  bool interactive() const noexcept { return in && out; }
+  /// `text` in a colour of the terminal, or as it is.
+  std::string dim(std::string_view text) const;
+  std::string bold(std::string_view text) const;
+};
+
+/// Makes ctype and line editing work on UTF-8, whatever the environment says.
+void use_utf8_locale();
+
+/// `text` without what a terminal would obey: control characters but line ends and tabs become
+/// U+FFFD. A model's words must not move the cursor.
+std::string without_controls(std::string_view text);
+
+/// Writes an answer to the standard output, piece by piece.
+class AnswerPrinter {
+ public:
+  explicit AnswerPrinter(const Terminal& terminal) : to_terminal_(terminal.out) {}
+  /// Shows it at once. Errors: kIo.
+  Status write(std::string_view piece);
+  /// Ends the line, if it is not at its start. Errors: kIo.
+  Status end_line();
+
+ private:
+  bool to_terminal_;
+  bool at_line_start_ = true;
+};
+
+/// "reading the prompt: 512 of 2048 tokens" on the standard error, which goes again; nothing where
+/// that is no terminal.
+class ProgressLine {
+ public:
+  explicit ProgressLine(const Terminal& terminal) : enabled_(terminal.err) {}
+  ~ProgressLine() { clear(); }
+  ProgressLine(const ProgressLine&) = delete;
+  ProgressLine& operator=(const ProgressLine&) = delete;
+  void show(int done, int total);
+  void clear();
+
+ private:
+  bool enabled_, shown_ = false;
+};
+
+/// While one lives, what is typed is not shown: it would stand in the middle of an answer. It is
+/// not lost, the next line begins with it.
+class QuietTyping {
+ public:
+  explicit QuietTyping(const Terminal& terminal);
+  ~QuietTyping();
+  QuietTyping(const QuietTyping&) = delete;
+  QuietTyping& operator=(const QuietTyping&) = delete;
+
+ private:
+  struct Saved;
+  std::unique_ptr<Saved> saved_;
+};
+
+}  // namespace minke::apps
