@@ -1,0 +1,206 @@
+// `minke bench`: how fast a model runs, and how near to the machine's limits.
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <memory>
+#include <optional>
+
+#include "apps/bench_limits.h"
+#include "apps/bench_report.h"
+#include "apps/bench_runner.h"
+#include "apps/terminal.h"
+#include "backends/cpu/cpu_backend.h"
+
+namespace minke::apps {
+namespace {
+
+constexpr int kMaxTokens = 1 << 20;
+
+struct BenchOptions {
+  std::vector<std::filesystem::path> models;
+  BenchPlan plan;
+  std::vector<std::string> pairs, cache_types;
+  int repetitions = 5;
+  BenchFormat format = BenchFormat::kMarkdown;
+  bool limits = false;
+};
+
+/// "512,128": both at least 1.
+Result<BenchTest> parse_pair(const std::string& text) {
+  const size_t comma = text.find(',');
+  if (comma != std::string::npos) {
+    const std::array parts = {text.substr(0, comma), text.substr(comma + 1)};
+    std::array<int, 2> n = {};
+    bool good = true;
+    for (size_t i = 0; i < 2; ++i) {
+      good = good && CLI::detail::lexical_cast(parts[i], n[i]);
+      good = good && n[i] >= 1 && n[i] <= kMaxTokens;
+    }
+    if (good) return BenchTest{n[0], n[1], 0};
+  }
+  return usage("-pg: '{}' is not PP,TG as in 512,128", text);
+}
+
+Status complete_plan(BenchOptions& options) {
+  for (const std::string& text : options.pairs) {
+    MINKE_ASSIGN(const BenchTest pair, parse_pair(text));
+    options.plan.pairs.push_back(pair);
+  }
+  if (!options.cache_types.empty()) options.plan.cache_types.clear();
+  for (const std::string& name : options.cache_types)
+    options.plan.cache_types.push_back(*cache_type_of(name));
+  if (options.plan.cases().empty()) return usage("nothing to measure: -p and -n are 0");
+  return {};
+}
+
+/// One model's cases.
+class Bench {
+ public:
+  Bench(const BenchOptions& options, std::vector<BenchRow>& rows)
+      : options_(&options), rows_(&rows) {}
+
+  Status run(const std::filesystem::path& path) {
+    MINKE_ASSIGN(model_, Model::open(path));
+    for (const BenchCase& bench_case : options_->plan.cases()) MINKE_TRY(measure(bench_case));
+    return {};
+  }
+
+ private:
+  Status measure(BenchCase bench_case) {
+    if (!backend_ || backend_threads_ != bench_case.n_threads) {
+      MINKE_ASSIGN(backend_, make_cpu_backend({.n_threads = bench_case.n_threads}));
+      backend_threads_ = bench_case.n_threads;
+    }
+    bench_case.n_threads = backend_->n_threads();
+    BenchRow row = describe(bench_case);
+    if (options_->limits) {
+      MINKE_TRY(make_meter());
+      row.limits = {meter_->measure(bench_case.n_threads), test_cost(*model_, bench_case)};
+    }
+    MINKE_ASSIGN(row.seconds, time_case(*model_, *backend_, bench_case, options_->repetitions,
+                                        [&](int i) { show_progress(bench_case.test, i); }));
+    if (options_->limits) take_better(meter_->measure(bench_case.n_threads), row.limits->machine);
+    clear_progress();
+    fmt::print("{}", format_row(row, options_->format, rows_->empty()));
+    std::fflush(stdout);
+    rows_->push_back(std::move(row));
+    return {};
+  }
+
+  Status make_meter() {
+    if (meter_) return {};
+    const std::string name = backend_->name();
+    MINKE_ASSIGN(meter_, LimitMeter::create(name.substr(name.find(':') + 1)));
+    return {};
+  }
+
+  /// The limits drift on a shared machine: what was reached before or after a test counts.
+  static void take_better(const MachineLimits& later, MachineLimits& limits) {
+    limits.bytes_per_second = std::max(limits.bytes_per_second, later.bytes_per_second);
+    limits.int8_ops_per_second = std::max(limits.int8_ops_per_second, later.int8_ops_per_second);
+  }
+
+  BenchRow describe(const BenchCase& bench_case) const {
+    const auto [n_params, n_bytes] = count_parameters(*model_);
+    return {.model = model_name(*model_),
+            .file = model_->file().path().string(),
+            .size_bytes = n_bytes,
+            .n_params = n_params,
+            .backend = backend_->name(),
+            .bench_case = bench_case,
+            .seconds = {},
+            .limits = {}};
+  }
+
+  void show_progress(const BenchTest& test, int repetition) const {
+    if (isatty(STDERR_FILENO) == 0) return;
+    const std::string what =
+        repetition == 0 ? "warm-up" : fmt::format("{} of {}", repetition, options_->repetitions);
+    fmt::print(stderr, "\r\x1b[K{}: {}", test.name(), what);
+    std::fflush(stderr);
+  }
+  static void clear_progress() {
+    if (isatty(STDERR_FILENO) != 0) fmt::print(stderr, "\r\x1b[K");
+  }
+
+  const BenchOptions* options_;
+  std::vector<BenchRow>* rows_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<LimitMeter> meter_;
+  int backend_threads_ = -1;
+};
+
+Status bench(BenchOptions& options) {
+  MINKE_TRY(complete_plan(options));
+  std::vector<BenchRow> rows;
+  // A bad file is told before anything is printed.
+  for (const auto& path : options.models) MINKE_TRY(Model::open(path));
+  fmt::print("{}", format_header(options.format, options.limits));
+  for (const auto& path : options.models) MINKE_TRY(Bench(options, rows).run(path));
+  fmt::print("{}", format_footer(rows, options.format));
+  return {};
+}
+
+void add_list(CLI::App& app, const std::string& flags, std::vector<int>& list, int low, int high,
+              const std::string& help) {
+  app.add_option(flags, list, help)
+      ->delimiter(',')
+      ->check(CLI::Range(low, high))
+      ->type_name("N,...");
+}
+
+}  // namespace
+
+Action setup_bench(CommandLine& line) {
+  const auto options = std::make_shared<BenchOptions>();
+  CLI::App& app = line.app();
+  BenchPlan& plan = options->plan;
+  app.add_option("-m,--model", options->models, "The model: a GGUF file; may be repeated")
+      ->required()
+      ->type_name("FILE");
+  add_list(app, "-p,--n-prompt", plan.n_prompts, 0, kMaxTokens,
+           "Read prompts of N tokens; 512 if not said, 0: no such test");
+  add_list(app, "-n,--n-gen", plan.n_gens, 0, kMaxTokens,
+           "Generate N tokens; 128 if not said, 0: no such test");
+  line.alias("-pg", app.add_option("--n-prompt-gen", options->pairs,
+                                   "Read PP tokens, then generate TG; may be repeated")
+                        ->expected(1)
+                        ->take_all()
+                        ->type_name("PP,TG"));
+  add_list(app, "-d,--n-depth", plan.n_depths, 0, kMaxTokens,
+           "Tokens that the cache holds before a test; 0 if not said");
+  add_list(app, "-b,--batch-size", plan.n_batches, 1, 65536,
+           "Tokens of one step at most; 512 if not said");
+  add_list(app, "--ubatch-size", plan.n_ubatches, 1, 65536,
+           "The same as -b; the smaller of both counts");
+  line.alias("-ub", app.get_option("--ubatch-size"));
+  add_list(app, "-t,--threads", plan.n_threads, 1, 1024, "Threads; one a core if not said");
+  line.alias("-ctk", app.add_option("--cache-type-k", options->cache_types,
+                                    "Types of the cache: f32, f16, bf16, q8_0; f16 if not said")
+                         ->delimiter(',')
+                         ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0"}))
+                         ->type_name("TYPE,..."));
+  app.add_option("-r,--repetitions", options->repetitions, "Times that each test runs")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str()
+      ->type_name("N");
+  app.add_option_function<std::string>(
+         "-o,--output",
+         [options](const std::string& format) {
+           options->format = format == "csv"     ? BenchFormat::kCsv
+                             : format == "json"  ? BenchFormat::kJson
+                             : format == "jsonl" ? BenchFormat::kJsonLines
+                                                 : BenchFormat::kMarkdown;
+         },
+         "Format of the results; md if not said")
+      ->check(CLI::IsMember({"md", "csv", "json", "jsonl"}))
+      ->type_name("FORMAT");
+  app.add_flag("--limits", options->limits,
+               "Measure the read bandwidth and the int8 multiply-add peak beside each test, and "
+               "show what part of each the test reached");
+  return [options] { return bench(*options); };
+}
+
+}  // namespace minke::apps

@@ -1,0 +1,41 @@
+// What `minke bench` measures: one way to run the model, and tokens read and generated.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "apps/model_options.h"
+
+namespace minke::apps {
+
+/// Tokens read, then generated one by one, behind a cache that holds n_depth already.
+struct BenchTest {
+  int n_prompt = 0, n_gen = 0, n_depth = 0;
+
+  /// "pp512", "tg128", "pp512+tg128", "tg32 @ d4096"
+  std::string name() const;
+  int n_tokens() const noexcept { return n_prompt + n_gen; }
+};
+
+/// A test, and how the model is run for it.
+struct BenchCase {
+  int n_threads = 0;  ///< 0: one a core.
+  int n_batch = 512;
+  DType cache_type = DType::kF16;
+  BenchTest test;
+};
+
+/// Lists of what the command line named; the cases are their cross product.
+struct BenchPlan {
+  std::vector<int> n_prompts = {512}, n_gens = {128};
+  std::vector<BenchTest> pairs;  ///< -pg
+  std::vector<int> n_depths = {0};
+  std::vector<int> n_batches = {512}, n_ubatches = {0}, n_threads = {0};
+  std::vector<DType> cache_types = {DType::kF16};
+
+  /// A prompt or generation of 0 tokens is no case.
+  std::vector<BenchCase> cases() const;
+};
+
+}  // namespace minke::apps
