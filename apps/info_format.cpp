@@ -22,6 +22,9 @@ std::string human_bytes(uint64_t bytes) {
   return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.2f} {}", value, kUnits[unit]);
 }
 
+/// A float as JSON: 1e-06, not the double that is nearest to it, 9.999999974752427e-07.
+Json number(float value) { return std::stod(fmt::format("{}", value)); }
+
 std::string human_count(uint64_t n) {
   const auto value = static_cast<double>(n);
   if (n >= 1'000'000'000) return fmt::format("{:.2f} billion", value / 1e9);
@@ -127,13 +130,13 @@ Json config_json(const deepseek2::Config& c) {
       {"dense_ff", c.dense_ff},
       {"heads", c.n_heads},
       {"vocab", c.n_vocab},
-      {"rms_eps", c.rms_eps},
+      {"rms_eps", number(c.rms_eps)},
       {"q_lora_rank", c.q_lora_rank},
       {"kv_lora_rank", c.kv_lora_rank},
       {"qk_nope_dim", c.qk_nope_dim},
       {"qk_rope_dim", c.qk_rope_dim},
       {"v_dim", c.v_dim},
-      {"attention_scale", c.attention_scale()},
+      {"attention_scale", number(c.attention_scale())},
       {"experts", c.n_experts},
       {"experts_used", c.n_experts_used},
       {"shared_experts", c.n_shared_experts},
@@ -141,14 +144,14 @@ Json config_json(const deepseek2::Config& c) {
       {"expert_groups", c.n_expert_groups},
       {"expert_groups_used", c.n_expert_groups_used},
       {"expert_groups_guessed", c.expert_groups_guessed},
-      {"expert_weights_scale", c.expert_weights_scale},
+      {"expert_weights_scale", number(c.expert_weights_scale)},
       {"expert_weights_norm", c.expert_weights_norm},
-      {"rope_theta", c.rope_theta},
-      {"yarn_factor", c.yarn_factor},
+      {"rope_theta", number(c.rope_theta)},
+      {"yarn_factor", number(c.yarn_factor)},
       {"yarn_original_context", c.yarn_original_ctx},
-      {"yarn_log_multiplier", c.yarn_log_multiplier},
-      {"yarn_beta_fast", c.yarn_beta_fast},
-      {"yarn_beta_slow", c.yarn_beta_slow},
+      {"yarn_log_multiplier", number(c.yarn_log_multiplier)},
+      {"yarn_beta_fast", number(c.yarn_beta_fast)},
+      {"yarn_beta_slow", number(c.yarn_beta_slow)},
   };
   return json;
 }

@@ -81,6 +81,9 @@ Result<InfoReport::Template> template_of(const GgufFile& file) {
     result.name = known->name();
   } else {
     result.problem = known.error().message;
+    // Who reads the report knows which file it is about.
+    const std::string prefix = printable_path(file.path()) + ": ";
+    if (result.problem.starts_with(prefix)) result.problem.erase(0, prefix.size());
   }
   return result;
 }

@@ -8,6 +8,7 @@ if(MINKE_SANITIZE)
   add_compile_options(-fsanitize=${MINKE_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${MINKE_SANITIZE})
 endif()
+option(MINKE_FUZZ "Build the fuzz targets of tests/fuzz; wants clang" OFF)
 
 find_program(MINKE_CCACHE ccache DOC "Compiler cache, used where it is installed")
 if(MINKE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)

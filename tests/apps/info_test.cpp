@@ -152,6 +152,15 @@ TEST_CASE("info: what cannot be read ends in one line and the right exit code") 
   check_refused(info("line\nbreak.gguf"), 65, "line\\x0abreak.gguf: offset 0x0");
 }
 
+TEST_CASE("info: output that cannot be written is an error") {
+  const TempDir dir;
+  write_file(dir / "m.gguf", small_model().build());
+  const auto result = run_program(
+      {"sh", "-c", "exec " MINKE_BINARY " info " + (dir / "m.gguf").string() + " >/dev/full"});
+  CHECK(result.exit_code == 74);
+  CHECK(result.err.starts_with("minke: cannot write the output"));
+}
+
 TEST_CASE("the program refuses what it does not know") {
   check_refused(run_minke({}), 1, "no command");
   check_refused(run_minke({"frobnicate"}), 1, "unknown command 'frobnicate'");

@@ -1,6 +1,8 @@
 #include "runtime/gguf_writer.h"
 
 #include <doctest/doctest.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -136,6 +138,37 @@ TEST_CASE("atomic file: nothing appears, and nothing is lost, before commit") {
   CHECK(file->size_bytes() == expected.size());
   REQUIRE(file->commit());
   CHECK(read_file(path) == expected);
+  CHECK_FALSE(fs::exists(dir / "out.partial"));
+}
+
+TEST_CASE("atomic file: a write that fails leaves nothing behind") {
+  const TempDir dir;
+  write_file(dir / "out", "old");
+  // A limit on the size of files fails as a full disk does.
+  rlimit before{};
+  REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const auto old_handler = signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{1 << 20, before.rlim_max};
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &small) == 0);
+  Status status;
+  Status again;
+  Status committed;
+  {
+    auto file = AtomicFile::create(dir / "out");
+    for (int i = 0; i < 100 && file && status; ++i) status = file->write(std::string(100'000, 'x'));
+    again = file->write("more");
+    committed = file->commit();
+  }
+  setrlimit(RLIMIT_FSIZE, &before);
+  signal(SIGXFSZ, old_handler);
+  REQUIRE_FALSE(status);
+  INFO(status.error().message);
+  CHECK(status.error().code == Errc::kIo);
+  CHECK(status.error().message.find("out: cannot write after 1") != std::string::npos);
+  REQUIRE_FALSE(again);
+  CHECK(again.error().message == status.error().message);
+  REQUIRE_FALSE(committed);
+  CHECK(read_file(dir / "out") == "old");
   CHECK_FALSE(fs::exists(dir / "out.partial"));
 }
 

@@ -1,0 +1,47 @@
+#include "runtime/mmap.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <utility>
+
+#include "tests/support.h"
+
+using namespace minke;
+using namespace minke::test;
+
+TEST_CASE("mmap: the bytes stay where they are when the owner moves") {
+  const TempDir dir;
+  const std::string content(10000, 'm');
+  write_file(dir / "a", content);
+  auto opened = MappedFile::open(dir / "a");
+  REQUIRE(opened);
+  const std::byte* const data = opened->bytes().data();
+  MappedFile moved = std::move(*opened);
+  CHECK(moved.bytes().data() == data);
+  CHECK(moved.bytes().size() == content.size());
+  CHECK(moved.path() == dir / "a");
+  MappedFile other;
+  other = std::move(moved);
+  // Hints for any range, also one that starts inside a page, change nothing that is read.
+  for (const auto advice :
+       {MappedFile::Advice::kNormal, MappedFile::Advice::kRandom, MappedFile::Advice::kSequential,
+        MappedFile::Advice::kWillNeed, MappedFile::Advice::kDontNeed}) {
+    other.advise(advice, other.bytes().subspan(5000));
+    other.advise(advice, other.bytes().first(0));
+  }
+  CHECK(other.bytes()[9999] == std::byte{'m'});
+}
+
+TEST_CASE("mmap: keeping a file in memory works or says which limit forbids it") {
+  const TempDir dir;
+  write_file(dir / "a", "small");
+  const auto file = MappedFile::open(dir / "a");
+  REQUIRE(file);
+  const Status status = file->lock();
+  if (!status) {
+    CHECK(status.error().code == Errc::kMemory);
+    CHECK(status.error().message.find("ulimit -l") != std::string::npos);
+  }
+  CHECK(file->bytes()[0] == std::byte{'s'});
+}
