@@ -98,8 +98,12 @@ void check_command(const Words& words) {
     return;
 #endif
   }
-  const fs::path script = fs::path(MINKE_SOURCE_DIR) / (program == "bash" ? words.at(1) : program);
-  CHECK_MESSAGE(fs::exists(script), "unknown command: ", program);
+  fs::path script = program == "bash" ? words.at(1) : program;
+  // What a preset builds lies in build-NAME/<folder>/; the folder must be there.
+  if (program.starts_with("build-")) {
+    script = script.parent_path().lexically_relative(*script.begin());
+  }
+  CHECK_MESSAGE(fs::exists(fs::path(MINKE_SOURCE_DIR) / script), "unknown command: ", program);
 }
 
 /// All matches of the first group.
