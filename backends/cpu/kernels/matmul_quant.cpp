@@ -152,6 +152,11 @@ void multiply_all(const MatmulArgs& args, const Unpacker& format) {
   const auto bytes_to = [&](int block) {
     return static_cast<size_t>(block / block_len) * format.block_bytes;
   };
+  // Later chunks are fetched while the ones before them are unpacked; the first has none before it.
+  const size_t first_bytes = bytes_to(n_blocks < kChunkBlocks ? n_blocks : kChunkBlocks);
+  for (int row = args.row_begin; row < args.row_end && row < args.row_begin + kRows; ++row)
+    prefetch(static_cast<const uint8_t*>(args.w) + static_cast<size_t>(row) * args.w_row_bytes,
+             first_bytes);
   for (int row = args.row_begin; row < args.row_end; row += kRows) {
     const int n_rows = args.row_end - row < kRows ? args.row_end - row : kRows;
     const auto* rows =
