@@ -12,8 +12,7 @@ namespace minke::apps {
 class AnswerFilter {
  public:
   /// Without a template all text passes.
-  explicit AnswerFilter(std::optional<ChatTemplate> chat_template)
-      : template_(std::move(chat_template)) {}
+  explicit AnswerFilter(std::optional<ChatTemplate> chat_template) : template_(chat_template) {}
 
   /// What of this piece is to be shown. The view holds until the next call.
   std::string_view push(std::string_view piece) {

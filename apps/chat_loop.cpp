@@ -1,5 +1,6 @@
 #include "apps/chat_loop.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "apps/answer_filter.h"
@@ -37,8 +38,7 @@ Status ChatLoop::run() {
   else if (options_.verbose)
     note(chat_info(*session_));
   if (!options_.first_message.empty()) {
-    if (terminal_.interactive())
-      fmt::print("{}{}\n", terminal_.bold(">>> "), options_.first_message);
+    if (terminal_.interactive()) show_first_message();
     answer(options_.first_message);
     if (options_.single_turn) done_ = true;
   }
@@ -49,6 +49,16 @@ Status ChatLoop::run() {
     done_ |= input.kind == Input::Kind::kInterrupt ? !interrupted(input) : !handle(input);
   }
   return status_;
+}
+
+/// As if it had been typed; of a long one, the beginning.
+void ChatLoop::show_first_message() const {
+  constexpr size_t kShown = 1000;
+  const std::string& text = options_.first_message;
+  size_t end = std::min(kShown, text.size());
+  while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  fmt::print("{}{}{}\n", terminal_.bold(">>> "), without_controls(text.substr(0, end)),
+             end < text.size() ? fmt::format("... ({} bytes)", text.size()) : "");
 }
 
 bool ChatLoop::interrupted(const Input& input) {

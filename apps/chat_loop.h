@@ -32,7 +32,7 @@ class ChatLoop {
   Status run();
 
  private:
-  void greet();
+  void show_first_message() const;
   /// False: the user leaves.
   bool handle(const Input& input);
   bool obey(const ChatCommand& command);

@@ -1,5 +1,7 @@
 #include "apps/generate.h"
 
+#include <algorithm>
+
 #include "apps/interrupt.h"
 #include "runtime/utf8.h"
 
@@ -75,14 +77,14 @@ Result<Answer> generate(Engine& engine, Request request, const Watcher& watcher)
 
 std::string describe_timings(const Event& stats) {
   const int read = stats.prompt_done - stats.prompt_cached;
-  // The first token comes from the prompt's last step.
-  const int steps = stats.generated > 0 ? stats.generated - 1 : 0;
+  // The first token comes from the prompt's last step; the EOS is not among the generated ones.
+  const int steps = stats.generated - (stats.reason == FinishReason::kEos ? 0 : 1);
   return fmt::format(
       "prompt {} tokens ({} cached), {:.2f} s, {:.1f} tokens/s; "
       "answer {} tokens, {:.2f} s, {:.1f} tokens/s",
       stats.prompt_tokens, stats.prompt_cached, stats.prompt_seconds,
       rate(read, stats.prompt_seconds), stats.generated, stats.generation_seconds,
-      rate(steps, stats.generation_seconds));
+      rate(std::max(steps, 0), stats.generation_seconds));
 }
 
 std::string describe_tokens(const Tokenizer& tokenizer, const std::vector<TokenId>& tokens) {

@@ -132,8 +132,8 @@ std::string unescape(std::string_view text) {
 /// "none" takes all away; any other text is one more.
 Status parse_breaker(ParameterValues& values, std::string_view text) {
   if (text.empty()) return fail(Errc::kUsage, "a sequence breaker must not be empty");
-  static const std::vector<std::string> defaults = ParameterValues{}.dry_breakers;
-  if (text == "none" || values.dry_breakers == defaults) values.dry_breakers.clear();
+  static const std::vector<std::string> kDefaults = ParameterValues{}.dry_breakers;
+  if (text == "none" || values.dry_breakers == kDefaults) values.dry_breakers.clear();
   if (text != "none") values.dry_breakers.push_back(unescape(text));
   return {};
 }
