@@ -22,6 +22,7 @@ class Collector {
       return add_text(detokenizer_.push(event.token));
     } else {
       finished_ = true;
+      if (event.error) return tl::unexpected<Error>(*event.error);
       answer_.reason = event.reason;
       answer_.stats = event;
       return add_text(detokenizer_.finish());
@@ -47,10 +48,9 @@ class Collector {
 double rate(int tokens, double seconds) { return seconds > 0 ? tokens / seconds : 0; }
 
 /// Lets the engine forget a request that nobody listens to any more.
-Status abandon(Engine& engine, RequestId id) {
+void abandon(Engine& engine, RequestId id) {
   engine.cancel(id);
-  while (!engine.idle()) MINKE_TRY(engine.step());
-  return {};
+  while (!engine.idle()) engine.step();
 }
 
 }  // namespace
@@ -63,11 +63,10 @@ Result<Answer> generate(Engine& engine, Request request, const Watcher& watcher)
   if (several_steps && watcher.prompt) watcher.prompt(0, n_prompt);
   while (!collector.finished()) {
     if (SignalWatch::interrupts() > 0) engine.cancel(id);
-    MINKE_ASSIGN(const std::vector<Event> events, engine.step());
-    for (const Event& event : events) {
+    for (const Event& event : engine.step()) {
       if (event.request != id) continue;
       if (Status shown = collector.take(event); !shown) {
-        MINKE_TRY(abandon(engine, id));
+        abandon(engine, id);
         return tl::unexpected<Error>(std::move(shown).error());
       }
     }

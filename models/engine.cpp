@@ -57,9 +57,10 @@ struct Engine::Impl {
   void start_waiting(std::vector<Event>& events);
   Slot* best_slot(const Request& request);
   std::vector<Part> choose_parts(std::vector<Event>& events);
-  Status run_parts(std::span<const Part> parts, std::vector<Event>& events);
-  Status advance(Slot& slot, std::span<const float> logits, std::vector<Event>& events);
-  void finish(Slot& slot, FinishReason reason, std::vector<Event>& events);
+  void run_parts(std::span<const Part> parts, std::vector<Event>& events);
+  void advance(Slot& slot, std::span<const float> logits, std::vector<Event>& events);
+  void finish(Slot& slot, FinishReason reason, std::vector<Event>& events,
+              std::optional<Error> error = {});
   Event event(const Slot& slot, Event::Kind kind) const;
 };
 
@@ -126,10 +127,12 @@ Event Engine::Impl::event(const Slot& slot, Event::Kind kind) const {
           .generation_seconds = a.generation_seconds};
 }
 
-void Engine::Impl::finish(Slot& slot, FinishReason reason, std::vector<Event>& events) {
+void Engine::Impl::finish(Slot& slot, FinishReason reason, std::vector<Event>& events,
+                          std::optional<Error> error) {
   Event e = event(slot, Event::Kind::kFinished);
   e.reason = reason;
-  events.push_back(e);
+  e.error = std::move(error);
+  events.push_back(std::move(e));
   slot.tokens.resize(static_cast<size_t>(cached(slot)));
   slot.active.reset();
 }
@@ -187,21 +190,25 @@ std::vector<Engine::Impl::Part> Engine::Impl::choose_parts(std::vector<Event>& e
   const auto pending = [&](const Slot& s) { return static_cast<int>(s.tokens.size()) - cached(s); };
   for (Slot& slot : slots)
     if (slot.active && slot.active->what.cancelled) finish(slot, FinishReason::kCancelled, events);
-  // Running sequences go first: one token each. Then prompts fill what room is left.
-  for (const bool generating : {true, false}) {
-    for (Slot& slot : slots) {
-      if (!slot.active || (slot.active->generated > 0) != generating) continue;
-      const int n = std::min(pending(slot), room);
-      if (n == 0 || outputs == 0) continue;
-      room -= n;
-      --outputs;
-      parts.push_back({&slot, n, n == pending(slot)});
-    }
+  // Running sequences go first: one token each. Then prompts fill what room is left, in the order
+  // in which they came.
+  std::vector<Slot*> order;
+  for (Slot& slot : slots)
+    if (slot.active) order.push_back(&slot);
+  std::ranges::sort(order, {}, [](const Slot* slot) {
+    return std::pair(slot->active->generated == 0, slot->active->what.id);
+  });
+  for (Slot* slot : order) {
+    const int n = std::min(pending(*slot), room);
+    if (n == 0 || outputs == 0) continue;
+    room -= n;
+    --outputs;
+    parts.push_back({slot, n, n == pending(*slot)});
   }
   return parts;
 }
 
-Status Engine::Impl::run_parts(std::span<const Part> parts, std::vector<Event>& events) {
+void Engine::Impl::run_parts(std::span<const Part> parts, std::vector<Event>& events) {
   std::vector<Runner::Item> items;
   for (const Part& part : parts) {
     const std::span<const TokenId> tokens = part.slot->tokens;
@@ -214,11 +221,8 @@ Status Engine::Impl::run_parts(std::span<const Part> parts, std::vector<Event>& 
   Result<std::span<const float>> logits = runner->forward(items);
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   if (!logits) {
-    for (const Part& part : parts) {
-      part.slot->active.reset();
-      part.slot->tokens.resize(static_cast<size_t>(cached(*part.slot)));
-    }
-    return tl::unexpected<Error>(std::move(logits).error());
+    for (const Part& part : parts) finish(*part.slot, FinishReason::kError, events, logits.error());
+    return;
   }
   const size_t n_vocab = static_cast<size_t>(runner->model().config().n_vocab);
   size_t row = 0;
@@ -228,24 +232,27 @@ Status Engine::Impl::run_parts(std::span<const Part> parts, std::vector<Event>& 
     (a.generated > 0 ? a.generation_seconds : a.prompt_seconds) += seconds;
     if (a.generated == 0) events.push_back(event(*part.slot, Event::Kind::kPrompt));
     if (!part.generating) continue;
-    MINKE_TRY(advance(*part.slot, logits->subspan(row++ * n_vocab, n_vocab), events));
+    advance(*part.slot, logits->subspan(row++ * n_vocab, n_vocab), events);
   }
-  return {};
 }
 
 /// Chooses the next token of a sequence and decides whether it goes on.
-Status Engine::Impl::advance(Slot& slot, std::span<const float> logits,
-                             std::vector<Event>& events) {
+void Engine::Impl::advance(Slot& slot, std::span<const float> logits, std::vector<Event>& events) {
   Active& a = *slot.active;
   const Request& request = a.what.request;
   if (request.max_tokens == 0) {
     finish(slot, FinishReason::kMaxTokens, events);
-    return {};
+    return;
   }
-  MINKE_ASSIGN(const TokenId token, a.what.sampler.sample(logits));
+  const Result<TokenId> sampled = a.what.sampler.sample(logits);
+  if (!sampled) {
+    finish(slot, FinishReason::kError, events, sampled.error());
+    return;
+  }
+  const TokenId token = *sampled;
   if (!request.ignore_eos && token == runner->model().tokenizer().eos()) {
     finish(slot, FinishReason::kEos, events);
-    return {};
+    return;
   }
   a.what.sampler.accept(token);
   ++a.generated;
@@ -256,14 +263,13 @@ Status Engine::Impl::advance(Slot& slot, std::span<const float> logits,
     finish(slot, FinishReason::kMaxTokens, events);
   else if (cached(slot) >= runner->n_ctx())
     finish(slot, FinishReason::kContextFull, events);
-  return {};
 }
 
-Result<std::vector<Event>> Engine::step() {
+std::vector<Event> Engine::step() {
   std::vector<Event> events;
   impl_->start_waiting(events);
   const std::vector<Impl::Part> parts = impl_->choose_parts(events);
-  if (!parts.empty()) MINKE_TRY(impl_->run_parts(parts, events));
+  if (!parts.empty()) impl_->run_parts(parts, events);
   return events;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -23,7 +24,7 @@ struct Request {
   bool ignore_eos = false;
 };
 
-enum class FinishReason { kEos, kMaxTokens, kContextFull, kCancelled };
+enum class FinishReason { kEos, kMaxTokens, kContextFull, kCancelled, kError };
 
 /// What a step has to tell of one request.
 struct Event {
@@ -36,6 +37,7 @@ struct Event {
   Kind kind = Kind::kToken;
   TokenId token = -1;                        ///< kToken
   FinishReason reason = FinishReason::kEos;  ///< kFinished
+  std::optional<Error> error = {};           ///< kFinished with kError: what went wrong
   int prompt_tokens = 0;                     ///< Length of the prompt.
   int prompt_cached = 0;                     ///< Of these, found in the cache.
   int prompt_done = 0;                       ///< Of these, read or found so far.
@@ -60,9 +62,9 @@ class Engine {
   void cancel(RequestId id);
   /// True if no request is waiting or running.
   bool idle() const noexcept;
-  /// Runs one batch and gives what happened. Errors: those of Runner::forward; the requests that
-  /// were part of the batch are gone then.
-  Result<std::vector<Event>> step();
+  /// Runs one batch and gives what happened. A request that fails (those of a batch that fails as a
+  /// whole: see Runner::forward) ends with kError; the others go on.
+  std::vector<Event> step();
   /// Forgets what finished requests left in the cache.
   void clear_cache();
 

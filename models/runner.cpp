@@ -1,11 +1,10 @@
 #include "models/runner.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "models/deepseek2/graph.h"
+#include "runtime/system.h"
 
 namespace minke {
 namespace {
@@ -21,10 +20,9 @@ LatentCache::Config cache_config(const Model& model, const RunnerConfig& config)
           .n_blocks = static_cast<int>(blocks * config.n_sequences)};
 }
 
-/// The model's context, or what three quarters of the free memory hold.
+/// The model's context, or what three quarters of the available memory hold.
 int default_context(const Model& model, const RunnerConfig& config) {
-  const double free_bytes =
-      static_cast<double>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  const auto free_bytes = static_cast<double>(available_memory_bytes());
   RunnerConfig one_block = config;
   one_block.n_ctx = LatentCache::kBlockTokens;
   const size_t block_bytes =
@@ -35,12 +33,23 @@ int default_context(const Model& model, const RunnerConfig& config) {
 }
 
 Status check(const RunnerConfig& config) {
-  if (config.n_ctx < 0)
-    return fail(Errc::kUsage, "a context of {} tokens is impossible", config.n_ctx);
+  constexpr int kMaxContext = 1 << 24;
+  if (config.n_ctx < 0 || config.n_ctx > kMaxContext)
+    return fail(Errc::kUsage,
+                "a context of {} tokens is impossible: use 1 to {}, or 0 for the "
+                "model's",
+                config.n_ctx, kMaxContext);
   if (config.n_batch < 1 || config.n_batch > 65536)
     return fail(Errc::kUsage, "a batch of {} tokens is impossible: use 1 to 65536", config.n_batch);
   if (config.n_sequences < 1 || config.n_sequences > 1024)
     return fail(Errc::kUsage, "{} sequences are impossible: use 1 to 1024", config.n_sequences);
+  if (config.n_batch < config.n_sequences)
+    return fail(Errc::kUsage, "a batch of {} tokens is too small for {} sequences", config.n_batch,
+                config.n_sequences);
+  constexpr int64_t kMaxCachedTokens = int64_t{1} << 32;
+  if (int64_t{config.n_ctx} * config.n_sequences > kMaxCachedTokens)
+    return fail(Errc::kUsage, "{} sequences of {} tokens are impossible", config.n_sequences,
+                config.n_ctx);
   return {};
 }
 
@@ -85,12 +94,22 @@ Status Runner::gather(std::span<const Item> items) {
 }
 
 Result<std::span<const float>> Runner::forward(std::span<const Item> items) {
-  MINKE_TRY(gather(items));
+  if (Status gathered = gather(items); !gathered) {
+    forget(items);
+    return tl::unexpected<Error>(std::move(gathered).error());
+  }
   const Step step{tokens_, positions_, output_rows_, slices_, cache_.get()};
-  MINKE_ASSIGN(const std::span<const float> logits, plan_->run(step));
-  if (!std::ranges::all_of(logits, [](float x) { return std::isfinite(x); }))
-    return tl::unexpected<Error>(locate_non_finite(step));
+  Result<std::span<const float>> logits = plan_->run(step);
+  if (logits && !std::ranges::all_of(*logits, [](float x) { return std::isfinite(x); }))
+    logits = tl::unexpected<Error>(locate_non_finite(step));
+  if (!logits) forget(items);
   return logits;
+}
+
+/// Takes back what gather() added to the cache: its rows may never have been computed.
+void Runner::forget(std::span<const Item> items) {
+  for (size_t i = 0; i < slices_.size(); ++i)
+    cache_->truncate(items[i].sequence, slices_[i].first_position);
 }
 
 /// Runs the step again through ever more layers, to say which one is the first to go wrong.

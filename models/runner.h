@@ -35,13 +35,16 @@ class Runner {
 
   /// All items' tokens together are at most n_batch, their outputs at most max_outputs(). Gives the
   /// logits (outputs, n_vocab), in order, valid until the next call. Errors: kMemory (the cache is
-  /// full), kContent (NaN or infinity, with the layer where it began), those of the backend.
+  /// full), kContent (NaN or infinity, with the layer where it began), those of the backend;
+  /// the cache is as before the call then.
   Result<std::span<const float>> forward(std::span<const Item> items);
 
   LatentCache& cache() noexcept { return *cache_; }
   const LatentCache& cache() const noexcept { return *cache_; }
   const Model& model() const noexcept { return *model_; }
   Backend& backend() noexcept { return *backend_; }
+  /// Tokens that the sequences hold in the cache; a token that several share counts for each.
+  int cached_tokens() const noexcept { return cache_->total_length(); }
   int n_ctx() const noexcept { return config_.n_ctx; }
   int n_batch() const noexcept { return config_.n_batch; }
   int max_outputs() const noexcept { return graph_.max_outputs(); }
@@ -51,6 +54,7 @@ class Runner {
  private:
   Runner(const Model& model, Backend& backend, const RunnerConfig& config, Graph graph);
   Status gather(std::span<const Item> items);
+  void forget(std::span<const Item> items);
   Error locate_non_finite(const Step& step);
 
   const Model* model_;

@@ -130,8 +130,8 @@ class Graph {
   /// Chooses experts from router logits (n_tokens, n_experts): softmax over all, then the best
   /// top_k, of the best n_groups_used groups by their maximum where n_groups > 1 (report 2.2.2);
   /// equal scores go to the lower index. Gives (n_tokens, 2 * top_k) f32: the chosen experts'
-  /// numbers (exact), best first, then their weights: softmax scores, normalised to 1 if asked,
-  /// times scale.
+  /// numbers (exact, all different), best first, then their weights: softmax scores, normalised to
+  /// 1 if asked, times scale.
   Value moe_route(Value logits, const MoeRouteAttrs& attrs);
   /// sum over the chosen experts of weight * down(silu(gate x) * up x). x (n_tokens, hidden),
   /// gate and up (n_experts, ff, hidden), down (n_experts, hidden, ff).

@@ -91,6 +91,12 @@ int LatentCache::length(Sequence sequence) const noexcept {
   return sequences_[static_cast<size_t>(sequence)].length;
 }
 
+int LatentCache::total_length() const noexcept {
+  int total = 0;
+  for (const SequenceState& s : sequences_) total += s.length;
+  return total;
+}
+
 Result<SequenceSlice> LatentCache::extend(Sequence sequence, int n_tokens) {
   SequenceState& s = state(sequence);
   const size_t wanted = static_cast<size_t>(blocks_for(int64_t{s.length} + n_tokens));

@@ -40,6 +40,8 @@ class LatentCache {
   Sequence fork(Sequence source, int n_tokens);
   void truncate(Sequence sequence, int n_tokens);
   int length(Sequence sequence) const noexcept;
+  /// Sum of the lengths of all sequences.
+  int total_length() const noexcept;
 
   /// Makes room for n_tokens more and gives where they will lie; the length grows. Errors: kMemory
   /// if no block is free: nothing has changed then.

@@ -1,7 +1,6 @@
 #include "backends/cpu/cpu_backend.h"
 
 #include <omp.h>
-#include <sched.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 #include "backends/cpu/cpu_plan.h"
 #include "backends/cpu/isa.h"
 #include "backends/cpu/onednn.h"
+#include "runtime/system.h"
 
 namespace minke {
 namespace cpu {
@@ -51,12 +51,6 @@ class CpuBackend : public Backend {
   CpuPlan::Setup setup_;
 };
 
-int usable_cores() noexcept {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
-  return CPU_COUNT(&set);
-}
-
 }  // namespace
 }  // namespace cpu
 
@@ -71,7 +65,7 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuOptions& options) {
   cpu::limit_onednn((*kernels)->name);
   // The workers of a step meet at barriers, so every one that was asked for must be there.
   omp_set_dynamic(0);
-  const int n_threads = std::min(options.n_threads != 0 ? options.n_threads : cpu::usable_cores(),
+  const int n_threads = std::min(options.n_threads != 0 ? options.n_threads : usable_processors(),
                                  omp_get_thread_limit());
   return std::make_unique<cpu::CpuBackend>(
       cpu::CpuPlan::Setup{*kernels, n_threads, options.mla_form});

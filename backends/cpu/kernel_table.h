@@ -16,8 +16,8 @@ struct KernelTable {
   const char* name;  ///< "scalar", "avx2", ... as MINKE_ISA has it.
 
   /// Quantizes n_rows rows of x (n_cols values, x_stride floats apart) into rows
-  /// [first_row, first_row + n_rows) of `out`. Not-a-number becomes 0, infinities the largest
-  /// value.
+  /// [first_row, first_row + n_rows) of `out`. A block that holds a value
+  /// which is not finite gets the scale not-a-number, so that the fault is not lost.
   void (*quantize_rows)(const float* x, size_t x_stride, int n_rows, const QuantizedRows& out,
                         int first_row) noexcept;
 

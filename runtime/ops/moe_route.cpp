@@ -53,10 +53,18 @@ void route_token(std::span<const float> logits, const MoeRouteAttrs& attrs,
   const float largest = *std::max_element(logits.begin(), logits.end());
   float sum = 0;
   for (size_t i = 0; i < logits.size(); ++i) sum += scratch[i] = std::exp(logits[i] - largest);
+  const size_t k = static_cast<size_t>(attrs.top_k);
+  if (!std::isfinite(sum)) {
+    // No order to choose by: different experts all the same, since callers count on that.
+    for (size_t i = 0; i < k; ++i) {
+      out[i] = static_cast<float>(i);
+      out[k + i] = sum;
+    }
+    return;
+  }
   for (float& score : scratch) score /= sum;
   if (attrs.n_groups > 1) drop_weak_groups(scratch, attrs);
 
-  const size_t k = static_cast<size_t>(attrs.top_k);
   float chosen_sum = 0;
   for (size_t i = 0; i < k; ++i) {
     const auto best = std::max_element(scratch.begin(), scratch.end());

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <limits>
 #include <map>
 #include <optional>
 
@@ -49,9 +50,7 @@ RequestId submit(Engine& engine, Request r) {
 }
 
 void collect(Engine& engine, std::map<RequestId, Answer>& answers) {
-  const auto events = engine.step();
-  REQUIRE_MESSAGE(events, (events ? "" : events.error().message));
-  for (const Event& e : *events) {
+  for (const Event& e : engine.step()) {
     if (e.kind == Event::Kind::kToken) answers[e.request].tokens.push_back(e.token);
     if (e.kind == Event::Kind::kFinished) answers[e.request].finished = e;
   }
@@ -168,29 +167,63 @@ TEST_CASE("impossible requests are refused with the numbers") {
   CHECK_FALSE(make_cpu_backend({.n_threads = 10000}));
   CHECK_FALSE(make_cpu_backend({.n_threads = 1, .isa = "mmx"}));
   CHECK_FALSE(Engine::create(*f.model, *f.backend, {.n_ctx = -5}));
+  CHECK_FALSE(Engine::create(*f.model, *f.backend, {.n_ctx = 64, .n_sequences = 9, .n_batch = 8}));
   CHECK_FALSE(Engine::create(*f.model, *f.backend, {.n_ctx = 64, .cache_type = DType::kQ4_K}));
 }
 
-TEST_CASE("NaN in the weights is an error that names the layer") {
-  Fixture f;
-  const auto path = f.dir / "tiny-236bF32.gguf";
-  std::string bytes = test::read_file(path);
-  const GgufTensor* tensor = f.model->file().find_tensor("blk.2.attn_output.weight");
+namespace {
+
+/// The first value of blk.2.attn_output becomes NaN: the scale of a block where there are blocks.
+std::filesystem::path damaged_copy(const Fixture& f, const Model& model, std::string_view nan) {
+  std::string bytes = test::read_file(model.file().path());
+  const GgufTensor* tensor = model.file().find_tensor("blk.2.attn_output.weight");
   REQUIRE(tensor != nullptr);
   const std::string_view data(reinterpret_cast<const char*>(tensor->data.data()), 64);
   const size_t at = bytes.find(data);
   REQUIRE(at != std::string::npos);
-  bytes.replace(at, 4, std::string("\x00\x00\xc0\x7f", 4));
-  const auto bad_path = f.dir / "bad.gguf";
-  test::write_file(bad_path, bytes);
-  const auto bad = Model::open(bad_path);
+  bytes.replace(at, nan.size(), nan);
+  test::write_file(f.dir / "bad.gguf", bytes);
+  return f.dir / "bad.gguf";
+}
+
+void check_nan_is_named(const Fixture& f, const std::filesystem::path& path, int n_prompt) {
+  const auto bad = Model::open(path);
   REQUIRE(bad);
-  const auto engine = Engine::create(**bad, *f.backend, {.n_ctx = 64});
+  const auto engine = Engine::create(**bad, *f.backend, {.n_ctx = 128, .n_batch = n_prompt});
   REQUIRE(engine);
-  submit(**engine, request(prompt_of(5, 1), 4));
-  const auto events = (*engine)->step();
-  REQUIRE_FALSE(events);
-  CHECK(events.error().code == Errc::kContent);
-  CHECK(events.error().message.find("blk.2") != std::string::npos);
+  submit(**engine, request(prompt_of(n_prompt, 1), 4));
+  const std::vector<Event> events = (*engine)->step();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].reason == FinishReason::kError);
+  REQUIRE(events[0].error);
+  CHECK(events[0].error->code == Errc::kContent);
+  CHECK(events[0].error->message.find("blk.2") != std::string::npos);
   CHECK((*engine)->idle());
+  CHECK((*engine)->runner().cached_tokens() == 0);
+}
+
+}  // namespace
+
+TEST_CASE("NaN in the weights is an error that names the layer, and nothing of it stays cached") {
+  Fixture f;
+  const std::string_view f32_nan("\x00\x00\xc0\x7f", 4), f16_nan("\x00\x7e", 2);
+  for (const int n_prompt : {1, 5, 100}) {
+    check_nan_is_named(f, damaged_copy(f, *f.model, f32_nan), n_prompt);
+    const auto q8 = test::open_tiny_model("tiny-236b", f.dir, "Q8_0");
+    check_nan_is_named(f, damaged_copy(f, *q8, f16_nan), n_prompt);
+  }
+}
+
+TEST_CASE("a request whose sampler fails ends alone") {
+  Fixture f;
+  const auto engine = f.engine({.n_ctx = 64, .n_sequences = 2});
+  Request hopeless = request(prompt_of(5, 1), 4);
+  for (TokenId id = 0; id < f.model->config().n_vocab; ++id)
+    hopeless.sampling.logit_bias.emplace_back(id, -std::numeric_limits<float>::infinity());
+  const RequestId bad = submit(*engine, hopeless);
+  const RequestId good = submit(*engine, request(prompt_of(6, 2), 4));
+  auto answers = run_all(*engine);
+  CHECK(answers[bad].finished->reason == FinishReason::kError);
+  CHECK(answers[good].finished->reason == FinishReason::kMaxTokens);
+  CHECK(answers[good].tokens.size() == 4);
 }

@@ -13,19 +13,23 @@ constexpr float kTiny = 1e-35f;
 void quantize_block(const float* x, int8_t* q, float* scale, int16_t* sum) {
   constexpr int kVectors = kQuantBlock / kFloats;
   VF values[kVectors];
-  VF largest(0.0f);
+  VF largest(0.0f), poison(0.0f);
   for (int i = 0; i < kVectors; ++i) {
     const VF v = load(x + i * kFloats);
     const VF finite = xsimd::min(xsimd::max(v, splat(-FLT_MAX)), splat(FLT_MAX));
     values[i] = xsimd::select(v == v, finite, splat(0.0f));
     largest = xsimd::max(largest, xsimd::abs(values[i]));
+    poison = poison + v * splat(0.0f);  // not-a-number where v is not finite
   }
-  alignas(64) float lanes[kFloats];
+  alignas(64) float lanes[kFloats], poison_lanes[kFloats];
+  poison.store_aligned(poison_lanes);
   largest.store_aligned(lanes);
   float max = 0.0f;
   for (int i = 0; i < kFloats; ++i) max = lanes[i] > max ? lanes[i] : max;
 
+  // A value that is not finite makes the scale, and so every product, not-a-number.
   *scale = max < kTiny ? 0.0f : max / 127.0f;
+  for (int i = 0; i < kFloats; ++i) *scale += poison_lanes[i];
   const VF inverse = splat(max < kTiny ? 0.0f : 127.0f / max);
   // Adding 1.5 * 2^23 rounds to the nearest integer, which is then the low bits of the float.
   const VF magic = splat(0x1.8p23f);

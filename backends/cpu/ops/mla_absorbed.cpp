@@ -12,10 +12,10 @@ namespace {
 
 constexpr int kKeys = 64;        // cached rows decoded at a time
 constexpr int kTileRows = 64;    // (token, head) rows that share decoded rows
-constexpr int kMaxRows = 4096;   // (token, head) rows carried into the latent space at a time
+constexpr int kMaxRows = 2048;   // (token, head) rows carried into the latent space at a time
 constexpr int kSplitKeys = 512;  // a long cache is split over workers in pieces of at least this
 constexpr int kMaxSplits = 16;
-constexpr int kSplitTokens = 16;  // ... in steps of at most so many tokens
+constexpr int kSplitTokens = 16;  // ... by sequences with at most so many new tokens
 
 int tile_tokens(const MlaDims& d) noexcept { return std::max(1, kTileRows / d.n_heads); }
 int tokens_at_a_time(const MlaDims& d, int max_tokens) noexcept {
@@ -37,7 +37,7 @@ Scratch lay_out(std::byte* base, const MlaDims& d, int n_tokens) noexcept {
   Carver carve(base);
   const int n_rows = n_tokens * d.n_heads;
   const size_t rows = static_cast<size_t>(n_rows), rank = static_cast<size_t>(d.rank);
-  const size_t parts = n_tokens <= kSplitTokens ? rows * kMaxSplits : 0;
+  const size_t parts = rows * kMaxSplits;  // pages that no split touches cost nothing
   const auto quantized = [&](int cols) {
     return carve.bytes(cols % kQuantBlock == 0 ? quantized_rows_bytes(n_rows, cols) : 0);
   };
@@ -78,8 +78,9 @@ struct Piece {
   int n_splits;
 };
 
-int splits_of(const SequenceSlice& slice, int step_tokens) noexcept {
-  if (step_tokens > kSplitTokens) return 1;
+/// Depends on the sequence alone, so that its sums do not change with what is batched beside it.
+int splits_of(const SequenceSlice& slice) noexcept {
+  if (slice.n_tokens > kSplitTokens) return 1;
   const int n_kv = slice.first_position + slice.n_tokens;
   return std::clamp((n_kv + kSplitKeys - 1) / kSplitKeys, 1, kMaxSplits);
 }
@@ -206,7 +207,7 @@ void Absorbed::attend_all() noexcept {
       const int from = std::max(slice.first_token, first_);
       const int to = std::min(slice.first_token + slice.n_tokens, first_ + n_);
       if (from >= to || !use_absorbed(run_, d_, slice)) continue;
-      const int splits = splits_of(slice, static_cast<int>(run_.step->tokens.size()));
+      const int splits = splits_of(slice);
       for (int t = from; t < to; t += per_tile)
         if (body(Piece{slice, t, std::min(per_tile, to - t), splits})) return;
     }
@@ -230,12 +231,10 @@ void Absorbed::attend_all() noexcept {
 
 /// Joins the splits of each row, in their order.
 void Absorbed::merge_parts() noexcept {
-  if (static_cast<int>(run_.step->tokens.size()) > kSplitTokens) return;
   const size_t n_rows = static_cast<size_t>(n_ * d_.n_heads), rank = static_cast<size_t>(d_.rank);
   worker_.parallel_for(n_ * d_.n_heads, [&](int r) {
     const int token = first_ + r / d_.n_heads;
-    const int splits =
-        splits_of(run_.step->slice_of(token), static_cast<int>(run_.step->tokens.size()));
+    const int splits = splits_of(run_.step->slice_of(token));
     if (splits == 1 || !active(token)) return;
     const auto at = [&](int split) {
       return static_cast<size_t>(split) * n_rows + static_cast<size_t>(r);
@@ -318,8 +317,7 @@ void run_absorbed(const OpRun& run, const MlaDims& d, Worker& worker) noexcept {
 size_t absorbed_scratch_bytes(const Graph& graph, const Node& node) noexcept {
   const MlaDims d(std::get<MlaAttrs>(node.attrs));
   const int n = tokens_at_a_time(d, graph.max_tokens());
-  return std::max(lay_out(nullptr, d, n).bytes,
-                  lay_out(nullptr, d, std::min(n, kSplitTokens)).bytes);
+  return lay_out(nullptr, d, n).bytes;
 }
 
 size_t absorbed_worker_bytes(const MlaDims& d, int) noexcept {
