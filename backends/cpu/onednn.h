@@ -12,7 +12,7 @@ namespace minke::cpu {
 size_t onednn_scratch_bytes(int n_cols) noexcept;
 
 /// True where oneDNN does this product and is faster than our own kernel (see CONTRIBUTING.md,
-/// "Float weights"): F32, F16 and BF16 weights, many plain rows.
+/// "oneDNN for float products of many rows"): F32, F16 and BF16 weights, many plain rows.
 bool onednn_wins(const MatmulArgs& args) noexcept;
 
 /// As KernelTable::matmul, on the calling thread alone. F16 and BF16 weights become f32 a tile at a
