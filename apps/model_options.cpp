@@ -166,6 +166,12 @@ Result<std::optional<std::string>> PromptOptions::text() const {
 }
 
 Result<ChatTemplate> PromptOptions::chat_template(const Model& model) const {
+  MINKE_ASSIGN(const ChatTemplate chosen, find_chat_template(model));
+  MINKE_TRY(chosen.check_vocabulary(model.tokenizer()));
+  return chosen;
+}
+
+Result<ChatTemplate> PromptOptions::find_chat_template(const Model& model) const {
   if (!template_name.empty() && !template_file.empty())
     return usage("give --chat-template or --chat-template-file, not both");
   if (!template_name.empty()) return ChatTemplate::from_name(template_name);

@@ -74,8 +74,10 @@ struct PromptOptions {
   /// The text of -p or -f, "-" being the standard input; nullopt without either. Errors: kMissing,
   /// kIo, kContent (no UTF-8), kUsage (both).
   Result<std::optional<std::string>> text() const;
-  /// By the user's choice, else the file's own. Errors: those of ChatTemplate, kMissing, kIo.
+  /// By the user's choice, else the file's own; the vocabulary has its markers. Errors: those of
+  /// ChatTemplate, kMissing, kIo.
   Result<ChatTemplate> chat_template(const Model& model) const;
+  Result<ChatTemplate> find_chat_template(const Model& model) const;
   bool names_template() const { return !template_name.empty() || !template_file.empty(); }
 };
 

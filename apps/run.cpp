@@ -81,6 +81,8 @@ Status run(const RunOptions& options) {
   MINKE_ASSIGN(const Parameters parameters, options.parameters.resolve(*loaded.model));
   Request request;
   const Conversation start{.system = options.prompt.system, .turns = {}};
+  if (!chat_template && !options.raw)
+    print_note("the file has no chat template: the prompt is read as it is (see --chat-template)");
   request.prompt = chat_template ? prompt_tokens(start, text, *chat_template, tokenizer)
                                  : plain_tokens(text, tokenizer);
   request.max_tokens = parameters.values().n_predict;

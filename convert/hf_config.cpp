@@ -216,7 +216,10 @@ Result<HfGeneration> read_hf_generation(const std::filesystem::path& dir) {
   MINKE_ASSIGN(const nlohmann::json document, parse_json(*text, path));
   MINKE_ASSIGN(const JsonFields fields, JsonFields::of(document, path));
   MINKE_ASSIGN(const bool samples, fields.get_bool_or("do_sample", true));
-  if (!samples) return generation;
+  if (!samples) {
+    generation.temperature = 0.0;  // greedy
+    return generation;
+  }
   if (fields.has("temperature")) {
     MINKE_ASSIGN(generation.temperature, fields.get_number("temperature", 0.0, 100.0));
   }

@@ -118,6 +118,18 @@ Result<ChatTemplate> ChatTemplate::from_gguf(const GgufFile& file) {
   return found;
 }
 
+Status ChatTemplate::check_vocabulary(const Tokenizer& tokenizer) const {
+  const ChatMessage messages[] = {{"user", ""}, {"assistant", ""}, {"user", ""}};
+  for (const Part& part : lay_out(kind_, messages, true)) {
+    if (part.kind != Part::Kind::kMarker || token_of(part, tokenizer) >= 0) continue;
+    return fail(Errc::kUsage,
+                "the chat template {} needs the control token '{}', which the vocabulary lacks: "
+                "choose another with --chat-template a|b|c",
+                name(), part.text);
+  }
+  return {};
+}
+
 Status ChatTemplate::check(std::span<const ChatMessage> messages) {
   for (size_t i = 0; i < messages.size(); ++i) {
     const std::string& role = messages[i].role;

@@ -36,6 +36,9 @@ class ChatTemplate {
   /// One of from_name's long names.
   std::string_view name() const noexcept;
 
+  /// Errors: kUsage if the vocabulary lacks a marker of the template.
+  Status check_vocabulary(const Tokenizer& tokenizer) const;
+
   /// For conversations from outside. Errors: kUsage for a role that the templates do not know.
   static Status check(std::span<const ChatMessage> messages);
 

@@ -158,7 +158,7 @@ TEST_CASE("generation_config.json gives the defaults of sampling") {
   CHECK(generation->temperature == 0.3);
   CHECK(generation->top_p == 0.95);
   CHECK_FALSE(generation->top_k);
-  CHECK_FALSE(read_text(R"({"do_sample":false,"temperature":0.3})")->temperature);
+  CHECK(read_text(R"({"do_sample":false,"temperature":0.3})")->temperature == 0.0);
   CHECK_FALSE(read_text(R"({"temperature":-1})"));
   CHECK_FALSE(read_text(R"({"top_p":1.5})"));
   CHECK_FALSE(read_text(R"({"top_k":2.5})"));

@@ -10,6 +10,7 @@
 
 #include "runtime/gguf_reader.h"
 #include "tests/models/small_vocabulary.h"
+#include "tests/models/tiny_model.h"
 #include "tests/support.h"
 
 using namespace minke;
@@ -269,4 +270,16 @@ TEST_CASE("renderings agree with the reference implementation") {
     ++n;
   }
   CHECK(n >= 20);
+}
+
+TEST_CASE("a template whose markers the vocabulary lacks is refused") {
+  const test::TempDir dir;
+  const auto model = test::open_tiny_model("tiny-lite", dir);
+  CHECK(ChatTemplate::from_name("a")->check_vocabulary(model->tokenizer()));
+  for (const char* name : {"b", "c"}) {
+    const Status refused = ChatTemplate::from_name(name)->check_vocabulary(model->tokenizer());
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == Errc::kUsage);
+    CHECK(refused.error().message.find("<｜User｜>") != std::string::npos);
+  }
 }
