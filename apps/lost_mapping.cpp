@@ -1,0 +1,31 @@
+#include "apps/lost_mapping.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include "runtime/result.h"
+
+namespace minke::apps {
+namespace {
+
+/// Only calls that are allowed in a signal handler.
+void on_bus_error(int, siginfo_t* info, void*) {
+  // Back at the faulting instruction without this handler: the signal comes again and ends us.
+  if (info->si_code != BUS_ADRERR) return;
+  static constexpr char kText[] =
+      "minke: a file in use became shorter or could not be read (is it being replaced?)\n";
+  const ssize_t ignored = write(STDERR_FILENO, kText, sizeof(kText) - 1);
+  (void)ignored;  // There is nothing left to do about it.
+  _exit(exit_code(Errc::kIo));
+}
+
+}  // namespace
+
+void end_cleanly_on_lost_mapping() noexcept {
+  struct sigaction action {};
+  action.sa_sigaction = on_bus_error;
+  action.sa_flags = static_cast<int>(SA_SIGINFO | SA_RESETHAND);
+  sigaction(SIGBUS, &action, nullptr);
+}
+
+}  // namespace minke::apps
