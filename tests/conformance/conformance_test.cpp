@@ -43,17 +43,22 @@ namespace {
 
 constexpr unsigned kSeed = 20;
 
-/// Runs a case on a backend: fills the cache with random rows, then runs the step once.
-std::vector<float> run_case(const OpCase& op_case, Backend& backend) {
-  int n_tokens = 0, n_blocks = 1;
-  for (const SequenceShape& s : op_case.sequences) {
-    n_tokens += s.tokens;
-    n_blocks += (s.before + s.tokens) / LatentCache::kBlockTokens + 1;
-  }
-  CaseGraph c(n_tokens, kSeed);
-  const Status finished = c.graph.finish(op_case.build(c));
+/// Builds a case's graph, with its random weights; all backends run the same one.
+std::unique_ptr<CaseGraph> build_case(const OpCase& op_case) {
+  int n_tokens = 0;
+  for (const SequenceShape& s : op_case.sequences) n_tokens += s.tokens;
+  auto c = std::make_unique<CaseGraph>(n_tokens, kSeed);
+  const Status finished = c->graph.finish(op_case.build(*c));
   REQUIRE_MESSAGE(finished, (finished ? "" : finished.error().message));
+  return c;
+}
 
+/// Runs a case on a backend: fills the cache with random rows, then runs the step once.
+std::vector<float> run_case(const OpCase& op_case, const CaseGraph& c, Backend& backend) {
+  const int n_tokens = c.n_tokens;
+  int n_blocks = 1;
+  for (const SequenceShape& s : op_case.sequences)
+    n_blocks += (s.before + s.tokens) / LatentCache::kBlockTokens + 1;
   std::unique_ptr<LatentCache> cache;
   if (op_case.cache_width != 0) {
     auto made = LatentCache::create({.n_layers = 1,
@@ -147,9 +152,10 @@ TEST_CASE("every op on every backend agrees with the reference") {
     const std::vector<OpCase> cases = all_cases[op]();
     std::vector<double> worst(columns.size());
     for (const OpCase& op_case : cases) {
-      const std::vector<float> expected = run_case(op_case, *reference);
+      const std::unique_ptr<CaseGraph> graph = build_case(op_case);
+      const std::vector<float> expected = run_case(op_case, *graph, *reference);
       for (size_t i = 0; i < columns.size(); ++i) {
-        const double d = difference(run_case(op_case, *columns[i].backend), expected);
+        const double d = difference(run_case(op_case, *graph, *columns[i].backend), expected);
         worst[i] = std::max(worst[i], d);
         CHECK_MESSAGE(d <= op_case.tolerance, op_name(static_cast<Op>(op)), " on ",
                       columns[i].title, ": ", op_case.name, ", seed ", kSeed, ": ", d);
