@@ -17,6 +17,7 @@
 
 #include "apps/cli.h"
 #include "apps/convert_progress.h"
+#include "runtime/utf8.h"
 
 namespace minke::apps {
 namespace {
@@ -119,7 +120,7 @@ Status run_convert(const ConvertOptions& options) {
   if (options.type.empty()) return usage("no type: give --type ({})", convert::recipe_names());
   const convert::Recipe* recipe = convert::find_recipe(options.type);
   if (recipe == nullptr) {
-    return usage("unknown type '{}' (known: {})", options.type, convert::recipe_names());
+    return usage("unknown type '{}' (known: {})", printable(options.type), convert::recipe_names());
   }
   MINKE_TRY(check_output(options));
   MINKE_ASSIGN(const convert::Conversion conversion,

@@ -7,6 +7,7 @@
 
 #include "convert/file_text.h"
 #include "convert/json.h"
+#include "runtime/utf8.h"
 
 namespace minke::convert {
 namespace {
@@ -66,8 +67,8 @@ Status Checkpoint::add_file(const std::string& name) {
   for (const SafeTensor& tensor : file.tensors()) {
     const auto [it, is_new] = tensors_.emplace(tensor.name, CheckpointTensor{&file, &tensor});
     if (!is_new) {
-      return fail(Errc::kContent, "{}: tensor '{}': stands in {} too", path.string(), tensor.name,
-                  it->second.file->path().filename().string());
+      return fail(Errc::kContent, "{}: tensor '{}': stands in {} too", path.string(),
+                  printable(tensor.name), it->second.file->path().filename().string());
     }
     tensor_bytes_ += tensor.end - tensor.begin;
   }
@@ -108,14 +109,14 @@ Status Checkpoint::open_indexed(std::string_view text) {
     const CheckpointTensor* entry = find(name);
     const auto& listed = file.get_ref<const std::string&>();
     if (entry == nullptr || entry->file->path().filename() != listed) {
-      return fail(Errc::kContent, "{}: tensor '{}': listed in {}, but not there", place, name,
-                  listed);
+      return fail(Errc::kContent, "{}: tensor '{}': listed in {}, but not there", place,
+                  printable(name), printable(listed));
     }
   }
   for (const auto& [name, entry] : tensors_) {
     if (!weight_map->contains(std::string(name))) {
       return fail(Errc::kContent, "{}: tensor '{}': not listed in {}", entry.file->path().string(),
-                  name, kIndexName);
+                  printable(name), kIndexName);
     }
   }
   if (top.has("metadata")) {

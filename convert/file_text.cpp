@@ -8,6 +8,8 @@
 #include <cstring>
 #include <system_error>
 
+#include "runtime/utf8.h"
+
 namespace minke::convert {
 namespace {
 
@@ -37,7 +39,7 @@ Status read_all(int fd, const fs::path& path, std::string& text) {
 Result<fs::path> resolve_in(const fs::path& dir, const std::string& name) {
   const fs::path path = dir / name;
   if (!is_plain_name(name)) {
-    return fail(Errc::kContent, "{}: '{}' is not a plain file name", dir.string(), name);
+    return fail(Errc::kContent, "{}: '{}' is not a plain file name", dir.string(), printable(name));
   }
   std::error_code error;
   const fs::path target = fs::canonical(path, error);
@@ -50,7 +52,7 @@ Result<fs::path> resolve_in(const fs::path& dir, const std::string& name) {
   const fs::path blobs = home.parent_path().parent_path() / "blobs";
   if (target.parent_path() != home && target.parent_path() != blobs) {
     return fail(Errc::kContent, "{}: is a link that leads out of the directory, to {}",
-                path.string(), target.string());
+                path.string(), printable(target.string()));
   }
   return path;
 }

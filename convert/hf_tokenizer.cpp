@@ -7,6 +7,7 @@
 #include "convert/file_text.h"
 #include "convert/json.h"
 #include "convert/pretokenizer.h"
+#include "runtime/utf8.h"
 
 namespace minke::convert {
 namespace {
@@ -18,9 +19,7 @@ constexpr size_t kMaxConfigBytes = 16 << 20;
 constexpr size_t kMaxTokenBytes = 16 << 10;
 constexpr size_t kMaxTemplateBytes = 1 << 20;
 
-std::string shown(std::string_view text) {
-  return text.size() <= 60 ? std::string(text) : std::string(text.substr(0, 57)) + "...";
-}
+std::string shown(std::string_view text) { return printable(text, 60); }
 
 /// Fills tokens and types from tokenizer.json.
 class VocabularyReader {

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <utility>
 
+#include "runtime/utf8.h"
+
 namespace minke::convert {
 namespace {
 
@@ -56,7 +58,7 @@ class Builder : public json::json_sax_t {
       return true;
     }
     const auto [place, is_new] = parent.emplace(key_, std::move(value));
-    if (!is_new) return refuse(fmt::format("key '{}' stands twice in one object", key_));
+    if (!is_new) return refuse(fmt::format("key '{}' stands twice in one object", printable(key_)));
     last_ = &*place;
     return true;
   }
@@ -83,6 +85,9 @@ class Builder : public json::json_sax_t {
   std::string key_;
 };
 
+/// A reason quotes what a stranger's file says: it must stay one short line.
+constexpr size_t kMaxReasonBytes = 240;
+
 std::string preview(const json& value) {
   std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
   if (text.size() > 60) text = text.substr(0, 57) + "...";
@@ -97,7 +102,7 @@ std::string json_error_text(size_t position, const std::string& what) {
   if (const size_t at = reason.find("] "); at != std::string_view::npos) {
     reason.remove_prefix(at + 2);
   }
-  return fmt::format("offset {:#x}: {}", position, reason);
+  return fmt::format("offset {:#x}: {}", position, printable(reason, kMaxReasonBytes));
 }
 
 Result<json> parse_json(std::string_view text, std::string_view file) {
@@ -121,7 +126,8 @@ const json* JsonFields::find(const char* key) const {
 
 tl::unexpected<Error> JsonFields::error(Errc code, const char* key,
                                         const std::string& reason) const {
-  return fail(code, "{}: '{}{}{}': {}", file_, place_, place_.empty() ? "" : ".", key, reason);
+  return fail(code, "{}: '{}{}{}': {}", file_, place_, place_.empty() ? "" : ".", key,
+              printable(reason, kMaxReasonBytes));
 }
 
 Result<const json*> JsonFields::need(const char* key) const {

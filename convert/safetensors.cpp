@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "convert/safetensors_header.h"
+#include "runtime/utf8.h"
 
 namespace minke::convert {
 namespace {
@@ -161,7 +162,8 @@ Status SafetensorsFile::check_layout(uint64_t data_start) {
     return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
   });
   const auto bad = [this](const SafeTensor& tensor, const std::string& reason) {
-    return fail(Errc::kContent, "{}: tensor '{}': {}", path_.string(), tensor.name, reason);
+    return fail(Errc::kContent, "{}: tensor '{}': {}", path_.string(), printable(tensor.name),
+                reason);
   };
   uint64_t expected = 0;
   for (SafeTensor& tensor : tensors_) {

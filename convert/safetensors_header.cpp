@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "convert/json.h"
+#include "runtime/utf8.h"
 
 namespace minke::convert {
 namespace {
@@ -55,7 +56,7 @@ class HeaderParser : public json::json_sax_t {
   bool refuse(const std::string& reason) {
     if (error_.empty()) {
       const bool in_tensor = where_ >= Where::kTensor;
-      error_ = in_tensor ? fmt::format("tensor '{}': {}", tensor_.name, reason)
+      error_ = in_tensor ? fmt::format("tensor '{}': {}", printable(tensor_.name), reason)
                          : fmt::format("header: {}", reason);
     }
     return false;
@@ -97,7 +98,7 @@ bool HeaderParser::string(string_t& value) {
   if (where_ == Where::kMetadata) return true;
   if (where_ != Where::kTensor || field_ != kDtype) return unexpected("a text");
   const SourceType* type = find_source_type(value);
-  if (type == nullptr) return refuse(fmt::format("unknown dtype '{}'", value.substr(0, 40)));
+  if (type == nullptr) return refuse(fmt::format("unknown dtype '{}'", printable(value)));
   tensor_.type = *type;
   return true;
 }
@@ -127,7 +128,7 @@ bool HeaderParser::end_object() {
 bool HeaderParser::key(string_t& value) {
   if (where_ == Where::kMetadata) {
     return metadata_keys_.insert(value).second ||
-           refuse(fmt::format("metadata key '{}' stands twice", value));
+           refuse(fmt::format("metadata key '{}' stands twice", printable(value)));
   }
   if (where_ == Where::kTop) {
     next_is_metadata_ = value == kMetadataKey;
@@ -144,7 +145,7 @@ bool HeaderParser::key(string_t& value) {
            : value == "shape"        ? kShape
            : value == "data_offsets" ? kOffsets
                                      : kNone;
-  if (field_ == kNone) return refuse(fmt::format("unknown field '{}'", value.substr(0, 40)));
+  if (field_ == kNone) return refuse(fmt::format("unknown field '{}'", printable(value)));
   if ((seen_ & field_) != 0) return refuse(fmt::format("'{}' stands twice", value));
   seen_ |= field_;
   return true;

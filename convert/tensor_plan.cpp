@@ -6,6 +6,8 @@
 #include <unordered_set>
 #include <utility>
 
+#include "runtime/utf8.h"
+
 namespace minke::convert {
 namespace {
 
@@ -208,7 +210,7 @@ class Planner {
 
   static tl::unexpected<Error> bad(const CheckpointTensor& entry, const std::string& reason) {
     return fail(Errc::kContent, "{}: tensor '{}': {}", entry.file->path().string(),
-                entry.tensor->name, reason);
+                printable(entry.tensor->name), reason);
   }
 
   const Checkpoint& checkpoint_;

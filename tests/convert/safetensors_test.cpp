@@ -138,6 +138,16 @@ TEST_CASE("a malformed safetensors file is refused with its name and the reason"
   }
 }
 
+TEST_CASE("names in messages cannot forge lines or terminal commands") {
+  const test::TempDir dir;
+  test::write_file(dir / "a.safetensors", safetensors_file(R"({"x\n\u001b[2J":{"z\n\u001b":1}})"));
+  const auto file = SafetensorsFile::open(dir / "a.safetensors");
+  REQUIRE_FALSE(file);
+  CHECK(file.error().message.find('\n') == std::string::npos);
+  CHECK(file.error().message.find('\x1b') == std::string::npos);
+  CHECK(file.error().message.find("x\\x0a\\x1b[2J") != std::string::npos);
+}
+
 TEST_CASE("a safetensors file that is missing or a directory is refused") {
   const test::TempDir dir;
   CHECK(SafetensorsFile::open(dir / "none").error().code == Errc::kMissing);
