@@ -2,12 +2,16 @@
 
 #include <cstring>
 
+#include "runtime/mmap.h"
+#include "runtime/utf8.h"
+
 namespace minke::deepseek2 {
 namespace {
 
 class Loader {
  public:
-  Loader(const GgufFile& file, const Config& config) : file_(file), c_(config) {}
+  Loader(const GgufFile& file, const Config& config)
+      : file_(file), c_(config), used_(file.tensors().size()) {}
 
   Result<Weights> load() {
     weights_.token_embd = take("token_embd", {c_.n_vocab, c_.hidden});
@@ -20,6 +24,7 @@ class Loader {
       attention(weights_.layers.back());
       feed_forward(weights_.layers.back(), i < c_.n_dense_layers);
     }
+    if (status_) status_ = check_all_used();
     if (!status_) return tl::unexpected<Error>(status_.error());
     return std::move(weights_);
   }
@@ -33,20 +38,45 @@ class Loader {
     if (status_) status_ = std::move(error);
   }
 
+  size_t index_of(const GgufTensor& tensor) const {
+    return static_cast<size_t>(&tensor - file_.tensors().data());
+  }
+
+  /// A tensor that has no place means that a number of the metadata is wrong, or that the model has
+  /// a part (a bias, more layers) without which its answers would be wrong.
+  Status check_all_used() const {
+    for (const GgufTensor& tensor : file_.tensors()) {
+      if (used_[index_of(tensor)]) continue;
+      return fail(Errc::kContent,
+                  "{}: tensor '{}': nothing uses it with the numbers of layers, experts and ranks "
+                  "that the metadata gives",
+                  printable_path(file_.path()), printable(tensor.name));
+    }
+    return {};
+  }
+
+  /// Where a file has attn_kv_b beside its two parts, the parts are enough.
+  void skip_if_there(std::string_view stem) {
+    const GgufTensor* tensor = file_.find_tensor(fmt::format("{}{}.weight", prefix_, stem));
+    if (tensor != nullptr) used_[index_of(*tensor)] = true;
+  }
+
   /// The tensor blk.N.STEM.weight with its shape checked; the first error latches.
   Weight take(std::string_view stem, std::initializer_list<int64_t> dims) {
     const std::string name = fmt::format("{}{}.weight", prefix_, stem);
     const GgufTensor* tensor = file_.find_tensor(name);
     if (tensor == nullptr) {
-      set_error(fail(Errc::kContent, "{}: tensor '{}' is missing", file_.path().string(), name));
+      set_error(
+          fail(Errc::kContent, "{}: tensor '{}' is missing", printable_path(file_.path()), name));
       return {};
     }
+    used_[index_of(*tensor)] = true;
     const Shape expected(dims);
     if (tensor->desc.shape != expected) {
       set_error(fail(Errc::kShape,
                      "{}: tensor '{}': shape does not fit the metadata (got {}, "
                      "allowed {})",
-                     file_.path().string(), name, to_string(tensor->desc.shape),
+                     printable_path(file_.path()), name, to_string(tensor->desc.shape),
                      to_string(expected)));
       return {};
     }
@@ -57,7 +87,7 @@ class Loader {
     Weight weight = take(stem, {n});
     if (weight && weight.desc.dtype != DType::kF32)
       set_error(fail(Errc::kUnsupported, "{}: tensor '{}': norms must be F32, this is {}",
-                     file_.path().string(), weight.name, dtype_name(weight.desc.dtype)));
+                     printable_path(file_.path()), weight.name, dtype_name(weight.desc.dtype)));
     return weight;
   }
 
@@ -79,6 +109,7 @@ class Loader {
     } else {
       layer.k_b = take("attn_k_b", {heads, c_.kv_lora_rank, c_.qk_nope_dim});
       layer.v_b = take("attn_v_b", {heads, c_.v_dim, c_.kv_lora_rank});
+      skip_if_there("attn_kv_b");
     }
     layer.attn_out = take("attn_output", {c_.hidden, heads * c_.v_dim});
   }
@@ -140,6 +171,7 @@ class Loader {
 
   const GgufFile& file_;
   const Config& c_;
+  std::vector<bool> used_;  ///< a tensor of the file
   Weights weights_;
   Status status_;
   std::string prefix_;

@@ -48,7 +48,8 @@ struct Weights {
   size_t owned_bytes() const noexcept;
 };
 
-/// Errors: kShape (the tensor, its shape, the expected one), kContent (a tensor is missing).
+/// Errors: kShape (the tensor, its shape, the expected one), kContent (a tensor is missing, or has
+/// no place in the model).
 Result<Weights> load_weights(const GgufFile& file, const Config& config);
 
 }  // namespace minke::deepseek2
