@@ -5,7 +5,6 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
-#include <thread>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -30,14 +29,15 @@ class Team {
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == n_workers_) {
       arrived_.store(0, std::memory_order_relaxed);
       round_.store(round + 1, std::memory_order_release);
+      round_.notify_all();
       return;
     }
-    for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
-      if (spins < kSpins)
-        pause();
-      else
-        std::this_thread::yield();  // more workers than cores: let the late one run
+    for (int spins = 0; spins < kSpins; ++spins) {
+      if (round_.load(std::memory_order_acquire) != round) return;
+      pause();
     }
+    // More workers than free cores: sleep, so that the late one can run.
+    round_.wait(round, std::memory_order_acquire);
   }
 
   int claim(size_t loop) noexcept {
