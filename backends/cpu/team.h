@@ -40,6 +40,7 @@ class Team {
     round_.wait(round, std::memory_order_acquire);
   }
 
+  int n_workers() const noexcept { return n_workers_; }
   int claim(size_t loop) noexcept {
     return claims_[loop % kRing].next.fetch_add(1, std::memory_order_relaxed);
   }
@@ -76,6 +77,7 @@ class Worker {
       : kernels_(&kernels), team_(&team), scratch_(scratch), index_(index) {}
 
   int index() const noexcept { return index_; }
+  int n_workers() const noexcept { return team_->n_workers(); }
   const KernelTable& kernels() const noexcept { return *kernels_; }
   /// Memory of this worker alone.
   std::byte* scratch() const noexcept { return scratch_; }

@@ -25,7 +25,7 @@ void run_matmul(const OpRun& run, Worker& worker) noexcept {
                   .y_stride = static_cast<size_t>(n_out),
                   .scratch = worker.scratch()};
   if (args.n_x == 0) return;
-  const int rows = rows_per_task(n_out, args.n_x);
+  const int rows = rows_per_task(n_out, args.n_x, worker.n_workers());
   worker.parallel_for((n_out + rows - 1) / rows, [&](int task) {
     args.row_begin = task * rows;
     args.row_end = std::min(args.row_begin + rows, n_out);

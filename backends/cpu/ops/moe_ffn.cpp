@@ -74,10 +74,9 @@ struct GateUp {
 };
 
 GateUp gate_up_layout(const Dims& d, int max_tokens) noexcept {
-  const size_t rows = static_cast<size_t>(std::max(kGateRows, rows_per_task(d.ff, 1)));
+  const int results = std::max(kMaxRowsPerTask * kFewRows, kGateRows * max_tokens);
   const size_t tile = aligned64(onednn_scratch_bytes(std::max(d.hidden, d.ff)));
-  return {kMatmulScratchBytes + tile,
-          tile + 2 * rows * static_cast<size_t>(max_tokens) * sizeof(float)};
+  return {kMatmulScratchBytes + tile, tile + 2 * static_cast<size_t>(results) * sizeof(float)};
 }
 
 size_t worker_bytes(const Graph& graph, const Node& node) noexcept {
@@ -176,7 +175,8 @@ void down(const OpRun& run, const Dims& d, const Scratch& s, const QuantizedRows
 template <class Body>
 void for_expert_blocks(const Scratch& s, int n_rows, int n_tokens, Worker& worker,
                        Body&& body) noexcept {
-  const int rows = rows_per_task(n_rows, n_tokens), blocks = (n_rows + rows - 1) / rows;
+  const int rows = rows_per_task(n_rows, n_tokens, worker.n_workers()),
+            blocks = (n_rows + rows - 1) / rows;
   worker.parallel_for(*s.n_active * blocks, [&](int task) {
     const int begin = task % blocks * rows;
     body(s.active[task / blocks], begin, std::min(begin + rows, n_rows));

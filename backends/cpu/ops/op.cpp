@@ -28,13 +28,12 @@ void multiply(const MatmulArgs& args, const Worker& worker) noexcept {
     kernels.matmul(args);
 }
 
-int rows_per_task(int n_rows, int n_x) noexcept {
-  constexpr int kPanel = 32;        // rows that matmul likes to take together
-  constexpr int kFewRows = 8;       // up to here a task is bound by the bytes of its weights
-  constexpr int kTasksWanted = 64;  // for one matrix, whatever the number of threads
+int rows_per_task(int n_rows, int n_x, int n_workers) noexcept {
+  constexpr int kPanel = 32;  // rows that matmul likes to take together
   if (n_x > kFewRows) return kPanel;
-  const int even = n_rows / kTasksWanted / kPanel * kPanel;
-  return std::clamp(even, kPanel, 16 * kPanel);
+  constexpr int kTasksPerWorker = 4;
+  const int even = n_rows / (kTasksPerWorker * n_workers) / kPanel * kPanel;
+  return std::clamp(even, kPanel, kMaxRowsPerTask);
 }
 
 }  // namespace minke::cpu

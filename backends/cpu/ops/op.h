@@ -72,8 +72,12 @@ inline const std::byte* weight_plane(const Operand& weight, int64_t plane) noexc
 /// One thread's share of a product, by our kernel or by oneDNN. args.scratch is worker.scratch().
 void multiply(const MatmulArgs& args, const Worker& worker) noexcept;
 
-/// Weight rows a task takes: enough tasks for the threads to even out, few enough to be cheap.
-int rows_per_task(int n_rows, int n_x) noexcept;
+/// Weight rows a task takes: enough tasks for the workers to even out, few enough to be cheap. Up
+/// to kFewRows activation rows a task is bound by the bytes of its weights, and long runs read
+/// fastest.
+inline constexpr int kFewRows = 8;
+inline constexpr int kMaxRowsPerTask = 512;
+int rows_per_task(int n_rows, int n_x, int n_workers) noexcept;
 
 inline constexpr size_t aligned64(size_t bytes) noexcept { return (bytes + 63) / 64 * 64; }
 
