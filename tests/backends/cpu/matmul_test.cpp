@@ -189,7 +189,8 @@ TEST_CASE("matmul: row ranges touch nothing else and agree with the whole") {
     for (const KernelTable* table : cpu::available_kernels()) {
       for (const int n : {1, 2, 6}) {
         const auto whole = test.run(*table, n, 0, 70);
-        for (const auto& [begin, end] : {std::pair{0, 1}, {1, 2}, {5, 38}, {31, 70}, {4, 4}}) {
+        for (const auto& range : {std::pair{0, 1}, {1, 2}, {5, 38}, {31, 70}, {4, 4}}) {
+          const int begin = range.first, end = range.second;  // clang 14 cannot capture bindings
           const auto part = test.run(*table, n, begin, end);
           CAPTURE(std::string_view(table->name));
           CAPTURE(dtype_name(dtype));

@@ -62,7 +62,7 @@ TEST_CASE("quantize_rows: a value that is not finite spoils its block and no oth
   for (const float bad :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
         -std::numeric_limits<float>::infinity()}) {
-    for (const size_t at : {0, 3, 31}) {
+    for (const size_t at : {size_t{0}, size_t{3}, size_t{31}}) {
       std::vector<float> x(64, 1.0f);
       x[at] = bad;
       for (const KernelTable* table : cpu::available_kernels()) {
@@ -153,8 +153,10 @@ TEST_CASE("silu of large magnitudes") {
 
 TEST_CASE("f32 matrix products agree with f64") {
   for (const KernelTable* table : cpu::available_kernels()) {
-    for (const auto& [m, n, k] :
+    for (const auto& size :
          {std::tuple{1, 1, 1}, {3, 5, 7}, {4, 64, 576}, {16, 33, 100}, {7, 70, 17}, {5, 16, 64}}) {
+      // clang 14 cannot capture structured bindings.
+      const int m = std::get<0>(size), n = std::get<1>(size), k = std::get<2>(size);
       CAPTURE(std::string_view(table->name));
       CAPTURE(m);
       CAPTURE(n);
