@@ -57,8 +57,8 @@ Status complete_plan(BenchOptions& options) {
 /// One model's cases.
 class Bench {
  public:
-  Bench(const BenchOptions& options, std::vector<BenchRow>& rows)
-      : options_(&options), rows_(&rows) {}
+  Bench(const BenchOptions& options, const BenchColumns& columns, std::vector<BenchRow>& rows)
+      : options_(&options), columns_(columns), rows_(&rows) {}
 
   Status run(const std::filesystem::path& path) {
     MINKE_ASSIGN(model_, Model::open(path));
@@ -82,7 +82,7 @@ class Bench {
                                         [&](int i) { show_progress(bench_case.test, i); }));
     if (options_->limits) take_better(meter_->measure(bench_case.n_threads), row.limits->machine);
     clear_progress();
-    fmt::print("{}", format_row(row, options_->format, rows_->empty()));
+    fmt::print("{}", format_row(row, options_->format, columns_, rows_->empty()));
     std::fflush(stdout);
     rows_->push_back(std::move(row));
     return {};
@@ -125,6 +125,7 @@ class Bench {
   }
 
   const BenchOptions* options_;
+  BenchColumns columns_;
   std::vector<BenchRow>* rows_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<Backend> backend_;
@@ -137,8 +138,9 @@ Status bench(BenchOptions& options) {
   std::vector<BenchRow> rows;
   // A bad file is told before anything is printed.
   for (const auto& path : options.models) MINKE_TRY(Model::open(path));
-  fmt::print("{}", format_header(options.format, options.limits));
-  for (const auto& path : options.models) MINKE_TRY(Bench(options, rows).run(path));
+  const BenchColumns columns = columns_for(options.plan.cases(), options.limits);
+  fmt::print("{}", format_header(options.format, columns));
+  for (const auto& path : options.models) MINKE_TRY(Bench(options, columns, rows).run(path));
   fmt::print("{}", format_footer(rows, options.format));
   return {};
 }

@@ -77,12 +77,24 @@ ordered_json to_full_json(const BenchRow& row) {
   return json;
 }
 
-std::string markdown_row(const BenchRow& row) {
+std::string markdown_header(const BenchColumns& columns) {
+  const auto optional = [](bool wanted, const char* text) { return wanted ? text : ""; };
+  return fmt::format("| model | size | params | backend | threads |{}{} test | t/s |{}\n",
+                     optional(columns.batch, " batch |"), optional(columns.cache, " cache |"),
+                     optional(columns.limits, " of read bandwidth | of int8 peak |")) +
+         fmt::format("|---|--:|--:|---|--:|{}{}--:|--:|{}\n", optional(columns.batch, "--:|"),
+                     optional(columns.cache, "---|"), optional(columns.limits, "--:|--:|"));
+}
+
+std::string markdown_row(const BenchRow& row, const BenchColumns& columns) {
   const BenchCase& c = row.bench_case;
   std::string text =
-      fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} | {:.2f} ± {:.2f} |", cell(row.model),
-                  human_size(row.size_bytes), human_count(row.n_params), row.backend, c.n_threads,
-                  c.n_batch, cache_name(row), c.test.name(), row.mean_rate(), row.rate_deviation());
+      fmt::format("| {} | {} | {} | {} | {} |", cell(row.model), human_size(row.size_bytes),
+                  human_count(row.n_params), row.backend, c.n_threads);
+  if (columns.batch) text += fmt::format(" {} |", c.n_batch);
+  if (columns.cache) text += fmt::format(" {} |", cache_name(row));
+  text +=
+      fmt::format(" {} | {:.2f} ± {:.2f} |", c.test.name(), row.mean_rate(), row.rate_deviation());
   if (row.limits) {
     const double seconds = mean(row.seconds);
     text += fmt::format(" {:.1f} GB/s = {:.0f} % | {:.3f} TOPS = {:.0f} % |",
@@ -133,25 +145,30 @@ double BenchRow::of_int8() const {
   return limits->cost.int8_ops / mean(seconds) / limits->machine.int8_ops_per_second;
 }
 
-std::string format_header(BenchFormat format, bool limits) {
-  if (format == BenchFormat::kJson) return "[\n";
-  if (format == BenchFormat::kJsonLines) return "";
-  if (format == BenchFormat::kCsv) {
-    BenchRow row;
-    row.seconds = {1};
-    if (limits) row.limits.emplace();
-    return csv_names(to_json(row)) + "\n";
+BenchColumns columns_for(std::span<const BenchCase> cases, bool limits) {
+  BenchColumns columns{.limits = limits};
+  for (const BenchCase& c : cases) {
+    columns.batch |= c.n_batch != BenchCase{}.n_batch;
+    columns.cache |= c.cache_type != BenchCase{}.cache_type;
   }
-  return fmt::format(
-      "| model | size | params | backend | threads | batch | cache | test | t/s |{}\n"
-      "|---|--:|--:|---|--:|--:|---|--:|--:|{}\n",
-      limits ? " of read bandwidth | of int8 peak |" : "", limits ? "--:|--:|" : "");
+  return columns;
 }
 
-std::string format_row(const BenchRow& row, BenchFormat format, bool is_first) {
+std::string format_header(BenchFormat format, const BenchColumns& columns) {
+  if (format == BenchFormat::kJson) return "[\n";
+  if (format == BenchFormat::kJsonLines) return "";
+  if (format == BenchFormat::kMarkdown) return markdown_header(columns);
+  BenchRow row;
+  row.seconds = {1};
+  if (columns.limits) row.limits.emplace();
+  return csv_names(to_json(row)) + "\n";
+}
+
+std::string format_row(const BenchRow& row, BenchFormat format, const BenchColumns& columns,
+                       bool is_first) {
   switch (format) {
     case BenchFormat::kMarkdown:
-      return markdown_row(row);
+      return markdown_row(row, columns);
     case BenchFormat::kCsv:
       return csv_row(to_json(row)) + "\n";
     case BenchFormat::kJson:
@@ -175,9 +192,10 @@ std::string format_footer(std::span<const BenchRow> rows, BenchFormat format) {
   return text;
 }
 
-std::string format_rows(std::span<const BenchRow> rows, BenchFormat format) {
-  std::string text = format_header(format, !rows.empty() && rows.front().limits.has_value());
-  for (size_t i = 0; i < rows.size(); ++i) text += format_row(rows[i], format, i == 0);
+std::string format_rows(std::span<const BenchRow> rows, BenchFormat format,
+                        const BenchColumns& columns) {
+  std::string text = format_header(format, columns);
+  for (size_t i = 0; i < rows.size(); ++i) text += format_row(rows[i], format, columns, i == 0);
   return text + format_footer(rows, format);
 }
 

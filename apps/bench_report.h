@@ -34,12 +34,21 @@ struct BenchRow {
   double of_int8() const;
 };
 
+/// Columns of a markdown table that not every table needs; csv and json always tell all.
+struct BenchColumns {
+  bool batch = false, cache = false;  ///< Some case has another than the default.
+  bool limits = false;
+};
+BenchColumns columns_for(std::span<const BenchCase> cases, bool limits);
+
 /// The whole output; markdown and csv begin with a header.
-std::string format_rows(std::span<const BenchRow> rows, BenchFormat format);
+std::string format_rows(std::span<const BenchRow> rows, BenchFormat format,
+                        const BenchColumns& columns);
 /// What stands before the first row and behind the last one, and a row: so that rows can be shown
 /// as they come. Markdown tells the machine's limits behind the table.
-std::string format_header(BenchFormat format, bool limits);
-std::string format_row(const BenchRow& row, BenchFormat format, bool is_first);
+std::string format_header(BenchFormat format, const BenchColumns& columns);
+std::string format_row(const BenchRow& row, BenchFormat format, const BenchColumns& columns,
+                       bool is_first);
 std::string format_footer(std::span<const BenchRow> rows, BenchFormat format);
 
 }  // namespace minke::apps

@@ -89,26 +89,41 @@ TEST_CASE("bench: mean, deviation and parts of the limits") {
   CHECK(row.of_int8() == doctest::Approx(0.15));
 }
 
+TEST_CASE("bench: the table has the columns that users know, and others where they differ") {
+  const auto header = [](const BenchCase& c) {
+    return lines_of(format_rows({}, BenchFormat::kMarkdown, columns_for({&c, 1}, false))).at(0);
+  };
+  BenchCase c;
+  CHECK(header(c) == "| model | size | params | backend | threads | test | t/s |");
+  c.n_batch = 64;
+  CHECK(header(c) == "| model | size | params | backend | threads | batch | test | t/s |");
+  c.cache_type = DType::kQ8_0;
+  CHECK(header(c) == "| model | size | params | backend | threads | batch | cache | test | t/s |");
+}
+
 TEST_CASE("bench: json, jsonl, csv and markdown say the same") {
   const std::vector<BenchRow> rows = {example(true), example(true)};
-  const Json json = Json::parse(format_rows(rows, BenchFormat::kJson));
+  const auto formatted = [&rows](BenchFormat format) {
+    return format_rows(rows, format, columns_for({&rows[0].bench_case, 1}, true));
+  };
+  const Json json = Json::parse(formatted(BenchFormat::kJson));
   REQUIRE(json.size() == 2);
   CHECK(json[0]["test"] == "pp100 @ d10");
   CHECK(json[0]["samples_ts"] == Json::parse("[200.0, 100.0, 50.0]"));
   CHECK(json[0]["limits"]["of_bandwidth"].get<double>() == doctest::Approx(0.3));
 
-  const auto json_lines = lines_of(format_rows(rows, BenchFormat::kJsonLines));
+  const auto json_lines = lines_of(formatted(BenchFormat::kJsonLines));
   REQUIRE(json_lines.size() == 2);
   CHECK(Json::parse(json_lines[1]) == json[1]);
 
-  const auto csv = lines_of(format_rows(rows, BenchFormat::kCsv));
+  const auto csv = lines_of(formatted(BenchFormat::kCsv));
   REQUIRE(csv.size() == 3);
   const auto names = csv_fields(csv[0]), values = csv_fields(csv[1]);
   REQUIRE(names.size() == values.size());
   CHECK(names[0] == "model");
   CHECK(values[0] == "\"a | \"\"b\"\", c\"");
 
-  const auto markdown = lines_of(format_rows(rows, BenchFormat::kMarkdown));
+  const auto markdown = lines_of(formatted(BenchFormat::kMarkdown));
   REQUIRE(markdown.size() >= 4);
   const auto bars = [](const std::string& line) {
     return std::count(line.begin(), line.end(), '|');
@@ -120,10 +135,10 @@ TEST_CASE("bench: json, jsonl, csv and markdown say the same") {
 
 TEST_CASE("bench: without limits there are no columns for them") {
   const std::vector<BenchRow> rows = {example(false)};
-  CHECK(format_rows(rows, BenchFormat::kMarkdown).find("bandwidth") == std::string::npos);
-  CHECK(format_rows(rows, BenchFormat::kCsv).find("bytes_per_second") == std::string::npos);
-  CHECK(!Json::parse(format_rows(rows, BenchFormat::kJson))[0].contains("limits"));
-  CHECK(Json::parse(format_rows({}, BenchFormat::kJson)).empty());
+  CHECK(format_rows(rows, BenchFormat::kMarkdown, {}).find("bandwidth") == std::string::npos);
+  CHECK(format_rows(rows, BenchFormat::kCsv, {}).find("bytes_per_second") == std::string::npos);
+  CHECK(!Json::parse(format_rows(rows, BenchFormat::kJson, {}))[0].contains("limits"));
+  CHECK(Json::parse(format_rows({}, BenchFormat::kJson, {})).empty());
 }
 
 TEST_CASE("bench: the cost of a token, counted by hand") {
