@@ -51,27 +51,7 @@ void run_rebuilt(const OpRun& run, const MlaDims& d, Worker& worker) noexcept;
 bool use_absorbed(const OpRun& run, const MlaDims& d, const SequenceSlice& slice) noexcept;
 
 size_t absorbed_scratch_bytes(const Graph& graph, const Node& node) noexcept;
-size_t absorbed_worker_bytes(const MlaDims& d, int max_tokens) noexcept;
+size_t absorbed_worker_bytes(const MlaDims& d) noexcept;
 size_t rebuilt_worker_bytes(const MlaDims& d, int max_tokens) noexcept;
-
-/// Hands out pieces of a scratch area, each 64-byte aligned.
-class Carver {
- public:
-  explicit Carver(std::byte* base) noexcept : base_(base) {}
-  float* floats(size_t n) noexcept { return reinterpret_cast<float*>(bytes(n * sizeof(float))); }
-  int32_t* ints(size_t n) noexcept {
-    return reinterpret_cast<int32_t*>(bytes(n * sizeof(int32_t)));
-  }
-  std::byte* bytes(size_t n) noexcept {
-    std::byte* p = base_ + used_;
-    used_ += aligned64(n);
-    return p;
-  }
-  size_t used() const noexcept { return used_; }
-
- private:
-  std::byte* base_;
-  size_t used_ = 0;
-};
 
 }  // namespace minke::cpu

@@ -320,7 +320,7 @@ size_t absorbed_scratch_bytes(const Graph& graph, const Node& node) noexcept {
   return lay_out(nullptr, d, n).bytes;
 }
 
-size_t absorbed_worker_bytes(const MlaDims& d, int) noexcept {
+size_t absorbed_worker_bytes(const MlaDims& d) noexcept {
   // The products before and after attention use the same memory for oneDNN's tiles.
   return std::max(lay_out_tile(nullptr, d).bytes, onednn_scratch_bytes(std::max(d.nope, d.rank)));
 }

@@ -41,25 +41,18 @@ Dims dims_of(const Shape& gate, const MoeFfnAttrs& attrs) noexcept {
 Scratch lay_out(std::byte* base, const Dims& d, int n_tokens) noexcept {
   const size_t n = static_cast<size_t>(n_tokens) * static_cast<size_t>(d.top_k);
   const size_t experts = static_cast<size_t>(d.n_experts);
-  size_t at = 0;
-  const auto take = [&](size_t bytes) {
-    std::byte* p = base + at;
-    at += aligned64(bytes);
-    return p;
-  };
-  const auto ints = [&](size_t count) { return reinterpret_cast<int32_t*>(take(count * 4)); };
-  const auto floats = [&](size_t count) { return reinterpret_cast<float*>(take(count * 4)); };
+  Carver carve(base);
   Scratch s{};
-  s.first = ints(experts + 1);
-  s.active = ints(experts);
-  s.n_active = ints(1);
-  s.token = ints(n);
-  s.place = ints(n);
-  s.h = floats(n * static_cast<size_t>(d.ff));
+  s.first = carve.ints(experts + 1);
+  s.active = carve.ints(experts);
+  s.n_active = carve.ints(1);
+  s.token = carve.ints(n);
+  s.place = carve.ints(n);
+  s.h = carve.floats(n * static_cast<size_t>(d.ff));
   s.h_quantized =
-      take(d.ff % kQuantBlock == 0 ? quantized_rows_bytes(static_cast<int>(n), d.ff) : 0);
-  s.down = floats(n * static_cast<size_t>(d.hidden));
-  s.bytes = at;
+      carve.bytes(d.ff % kQuantBlock == 0 ? quantized_rows_bytes(static_cast<int>(n), d.ff) : 0);
+  s.down = carve.floats(n * static_cast<size_t>(d.hidden));
+  s.bytes = carve.used();
   return s;
 }
 

@@ -61,7 +61,7 @@ struct CpuOp {
 
 const CpuOp& cpu_op(Op op) noexcept;
 
-/// The rows of a weight from `first_row` of plane `plane` on: a 3-D weight is planes of matrices.
+/// The first row of plane `plane` of a weight: a 3-D weight is planes of matrices.
 inline const std::byte* weight_plane(const Operand& weight, int64_t plane) noexcept {
   const Shape& shape = weight.info->desc.shape;
   const int64_t rows = shape.rank() == 3 ? shape[1] : 0;
@@ -80,5 +80,25 @@ inline constexpr int kMaxRowsPerTask = 512;
 int rows_per_task(int n_rows, int n_x, int n_workers) noexcept;
 
 inline constexpr size_t aligned64(size_t bytes) noexcept { return (bytes + 63) / 64 * 64; }
+
+/// Hands out pieces of a scratch area, each 64-byte aligned.
+class Carver {
+ public:
+  explicit Carver(std::byte* base) noexcept : base_(base) {}
+  float* floats(size_t n) noexcept { return reinterpret_cast<float*>(bytes(n * sizeof(float))); }
+  int32_t* ints(size_t n) noexcept {
+    return reinterpret_cast<int32_t*>(bytes(n * sizeof(int32_t)));
+  }
+  std::byte* bytes(size_t n) noexcept {
+    std::byte* p = base_ + used_;
+    used_ += aligned64(n);
+    return p;
+  }
+  size_t used() const noexcept { return used_; }
+
+ private:
+  std::byte* base_;
+  size_t used_ = 0;
+};
 
 }  // namespace minke::cpu
