@@ -26,7 +26,8 @@ import tokenizer as tokenizer_files
 import torch
 import torch.nn.functional as F
 from checkpoint import read_weights, write_json, write_weights
-from model import FUSED_FROM, Config, Model
+from config import Config
+from model import FUSED_FROM, Model
 from muon import Muon
 from tokenizers import Tokenizer
 from torch import Tensor, distributed, multiprocessing, nn

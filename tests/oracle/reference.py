@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 from checkpoint import read_weights
-from model import Config, Model
+from config import Config
+from model import Model
 from torch import Tensor
 from transformers import DeepseekV2ForCausalLM
 

@@ -20,7 +20,8 @@ import reference
 import tokenizer as tokenizer_files
 import torch
 from checkpoint import write_json, write_weights
-from model import Config, Model, Moe
+from config import Config
+from model import Model, Moe
 from tokenizers import Tokenizer
 from torch import Tensor
 
