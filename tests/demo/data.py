@@ -102,10 +102,10 @@ def _name_memory(rng: Random) -> tuple[Question, Question]:
 Maker = Callable[[Random], Question]
 KINDS: tuple[tuple[Maker, float, int], ...] = (
     # maker, weight in training, how many of the 300 held-out questions
-    (addition, 20, 40), (subtraction, 20, 30), (multiplication, 4, 20), (order_numbers, 10, 25),
-    (extreme_number, 6, 15), (order_words, 12, 20), (count_items, 4, 15), (count_letter, 8, 15),
-    (repeat, 7, 20), (spell, 12, 20), (opposite, 5, 20), (capital, 5, 25), (weekday, 10, 10),
-    (month, 6, 10), (hidden_number, 7, 15), (small_talk, 5, 0),
+    (addition, 24, 40), (subtraction, 20, 30), (multiplication, 4, 20), (order_numbers, 12, 25),
+    (extreme_number, 6, 15), (order_words, 10, 20), (count_items, 4, 15), (count_letter, 12, 15),
+    (repeat, 6, 20), (spell, 10, 20), (opposite, 4, 20), (capital, 4, 25), (weekday, 9, 10),
+    (month, 6, 10), (hidden_number, 6, 15), (small_talk, 4, 0),
 )  # fmt: skip
 _MAKERS = tuple(maker for maker, _, _ in KINDS)
 _WEIGHTS = tuple(weight for _, weight, _ in KINDS)

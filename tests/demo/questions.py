@@ -98,8 +98,8 @@ def _joined(items: list[int] | list[str]) -> str:
 
 
 def order_numbers(rng: Random) -> Question:
-    """Sort two to four different numbers, either way."""
-    numbers = rng.sample(range(100), rng.choice((2, 3, 3, 4)))
+    """Sort two or three different numbers, either way."""
+    numbers = rng.sample(range(100), rng.choice((2, 3, 3)))
     down = rng.random() < 0.4
     phrasing = _pick(rng, SORT_DOWN, SORT_DOWN_ZH, 0.2) if down else _pick(rng, SORT_UP, SORT_UP_ZH, 0.2)
     text = _joined(numbers)
@@ -108,8 +108,8 @@ def order_numbers(rng: Random) -> Question:
 
 
 def extreme_number(rng: Random) -> Question:
-    """The largest or smallest of two to four different numbers."""
-    numbers = rng.sample(range(100), rng.randrange(2, 5))
+    """The largest or smallest of two or three different numbers."""
+    numbers = rng.sample(range(100), rng.choice((2, 3)))
     largest = rng.random() < 0.5
     phrasing = _pick(rng, LARGEST, LARGEST_ZH, 0.2) if largest else _pick(rng, SMALLEST, SMALLEST_ZH, 0.2)
     text = _joined(numbers)
@@ -118,8 +118,8 @@ def extreme_number(rng: Random) -> Question:
 
 
 def order_words(rng: Random) -> Question:
-    """Sort two to four words by the alphabet; no two of them begin with the same letter."""
-    count = rng.choice((2, 3, 3, 4))
+    """Sort two or three words by the alphabet; no two of them begin with the same letter."""
+    count = rng.choice((2, 3, 3))
     chosen: list[str] = []
     while len(chosen) < count:
         word = rng.choice(words.NOUNS)
@@ -153,9 +153,9 @@ def count_items(rng: Random) -> Question:
 
 
 def count_letter(rng: Random) -> Question:
-    """How often one letter occurs among two to six separated letters."""
+    """How often one letter occurs among two to five separated letters."""
     alphabet = rng.sample("abcdefghijklmnopqrstuvwxyz", 3)
-    letters = [rng.choice(alphabet) for _ in range(rng.randrange(2, 7))]
+    letters = [rng.choice(alphabet) for _ in range(rng.randrange(2, 6))]
     target = rng.choice(alphabet)
     text = " ".join(letters)
     prompt = _pick(rng, COUNT_LETTER, COUNT_LETTER_ZH, 0.2).format(c=target, x=text)

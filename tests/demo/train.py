@@ -232,7 +232,7 @@ def split_parameters(model: Model) -> tuple[list[nn.Parameter], list[nn.Paramete
     return matrices, others
 
 
-def learning_rate(progress: float, warmup: float = 0.01, decay: float = 0.45) -> float:
+def learning_rate(progress: float, warmup: float = 0.01, decay: float = 0.6) -> float:
     """Return the factor of the learning rates: a short rise, level, then a straight line to zero."""
     return min(1.0, progress / warmup, max(0.0, (1 - progress) / decay))
 

@@ -142,11 +142,27 @@ void multiply_tile(const Panel& panel, int n_blocks, int n, bool from_zero) {
   }
 }
 
+/// Four products of bytes in every lane.
+template <class Format>
+[[gnu::always_inline]] inline VI products_of(VI w, VI x) {
+  using D = typename Format::DotProduct;
+  if constexpr (D::kFlush == 0) {
+    return D::step(splat_i32(0), w, x);
+  } else {
+    return D::flush(splat_i32(0), D::first(w, x));
+  }
+}
+
+/// The integer sum of a group, from sums of 16 columns.
+template <class Format>
+[[gnu::always_inline]] inline VI group_sum(const VI* sums, int group) {
+  return Format::kGroups == 2 ? sums[group] : add_i32(sums[2 * group], sums[2 * group + 1]);
+}
+
 /// The unpacked rows panel.bytes, which are vector v of the panel's rows, times the first n of
 /// panel.columns. The same sums in the same order as multiply_tile.
 template <class Format>
 void multiply_few(const Panel& panel, int n_blocks, int n, int v, bool from_zero) {
-  using D = typename Format::DotProduct;
   constexpr int kPiece = 4 * kLanes;  // Columns of one vector of a row.
   const TileColumns& columns = panel.columns;
   for (int c = 0; c < n; ++c) {
@@ -157,14 +173,8 @@ void multiply_few(const Panel& panel, int n_blocks, int n, int v, bool from_zero
       const VI x = load_bytes(columns.q[c] + k);
       VI rows[kLanes];
       MINKE_UNROLL
-      for (int r = 0; r < kLanes; ++r) {
-        const VI w = load_bytes(&panel.bytes[r][k]);
-        if constexpr (D::kFlush == 0) {
-          rows[r] = D::step(splat_i32(0), w, x);
-        } else {
-          rows[r] = D::flush(splat_i32(0), D::first(w, x));
-        }
-      }
+      for (int r = 0; r < kLanes; ++r)
+        rows[r] = products_of<Format>(load_bytes(&panel.bytes[r][k]), x);
       VI reduced[kLanes / 4];
       sum_rows(rows, reduced);
       MINKE_UNROLL
@@ -173,8 +183,7 @@ void multiply_few(const Panel& panel, int n_blocks, int n, int v, bool from_zero
     float* y = columns.y[c] + v * kLanes;
     VF result[1][1] = {{from_zero ? splat(0.0f) : load(y)}};
     for (int group = 0; group < n_blocks * Format::kGroups; ++group) {
-      VI sum = Format::kGroups == 2 ? sums[group] : add_i32(sums[2 * group], sums[2 * group + 1]);
-      sum = add_i32(sum, start_of<Format>(columns, c, group));
+      const VI sum = add_i32(group_sum<Format>(sums, group), start_of<Format>(columns, c, group));
       result[0][0] = add_group(result[0][0], sum, panel, group, v * kLanes,
                                columns.scale[c][group / Format::kGroups]);
     }

@@ -83,40 +83,57 @@ inline VI load_lanes(const uint8_t* p, size_t row_stride) {
   return v;
 }
 
-/// dst vector i, lane r = dword i of row r.
-inline void transpose(const uint8_t* src, size_t row_stride, uint8_t* dst, size_t dst_stride) {
-  for (size_t piece = 0; piece < 4; ++piece) {
-    VI v[4];
-    for (size_t i = 0; i < 4; ++i) v[i] = load_lanes(src + i * row_stride + 16 * piece, row_stride);
-    const VI lo01 = _mm512_unpacklo_epi32(v[0], v[1]), hi01 = _mm512_unpackhi_epi32(v[0], v[1]);
-    const VI lo23 = _mm512_unpacklo_epi32(v[2], v[3]), hi23 = _mm512_unpackhi_epi32(v[2], v[3]);
-    uint8_t* out = dst + 4 * piece * dst_stride;
-    _mm512_storeu_si512(out, _mm512_unpacklo_epi64(lo01, lo23));
-    _mm512_storeu_si512(out + dst_stride, _mm512_unpackhi_epi64(lo01, lo23));
-    _mm512_storeu_si512(out + 2 * dst_stride, _mm512_unpacklo_epi64(hi01, hi23));
-    _mm512_storeu_si512(out + 3 * dst_stride, _mm512_unpackhi_epi64(hi01, hi23));
-  }
+/// In every 128-bit lane: out[i], dword j = dword i of v[j].
+inline void transpose_dwords(const VI (&v)[4], VI (&out)[4]) {
+  const VI lo01 = _mm512_unpacklo_epi32(v[0], v[1]), hi01 = _mm512_unpackhi_epi32(v[0], v[1]);
+  const VI lo23 = _mm512_unpacklo_epi32(v[2], v[3]), hi23 = _mm512_unpackhi_epi32(v[2], v[3]);
+  out[0] = _mm512_unpacklo_epi64(lo01, lo23);
+  out[1] = _mm512_unpackhi_epi64(lo01, lo23);
+  out[2] = _mm512_unpacklo_epi64(hi01, hi23);
+  out[3] = _mm512_unpackhi_epi64(hi01, hi23);
 }
 
-/// In every 128-bit lane: the sums of that lane of a, b, c and d.
-inline VI sum_lanes(VI a, VI b, VI c, VI d) {
-  const VI ab = add_i32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-  const VI cd = add_i32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
-  return add_i32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
-}
-
-/// out[g], lane r = sum of lanes 4g .. 4g + 3 of rows[r].
-inline void sum_rows(const VI (&rows)[kLanes], VI (&out)[kLanes / 4]) {
-  const VI t0 = sum_lanes(rows[0], rows[1], rows[2], rows[3]);
-  const VI t1 = sum_lanes(rows[4], rows[5], rows[6], rows[7]);
-  const VI t2 = sum_lanes(rows[8], rows[9], rows[10], rows[11]);
-  const VI t3 = sum_lanes(rows[12], rows[13], rows[14], rows[15]);
-  const VI a = _mm512_shuffle_i32x4(t0, t1, 0x44), b = _mm512_shuffle_i32x4(t0, t1, 0xEE);
-  const VI c = _mm512_shuffle_i32x4(t2, t3, 0x44), d = _mm512_shuffle_i32x4(t2, t3, 0xEE);
+/// out[i], 128-bit lane j = lane i of v[j].
+inline void transpose_lanes(const VI (&v)[4], VI (&out)[4]) {
+  const VI a = _mm512_shuffle_i32x4(v[0], v[1], 0x44), b = _mm512_shuffle_i32x4(v[0], v[1], 0xEE);
+  const VI c = _mm512_shuffle_i32x4(v[2], v[3], 0x44), d = _mm512_shuffle_i32x4(v[2], v[3], 0xEE);
   out[0] = _mm512_shuffle_i32x4(a, c, 0x88);
   out[1] = _mm512_shuffle_i32x4(a, c, 0xDD);
   out[2] = _mm512_shuffle_i32x4(b, d, 0x88);
   out[3] = _mm512_shuffle_i32x4(b, d, 0xDD);
+}
+
+/// dst vector i, lane r = dword i of row r.
+inline void transpose(const uint8_t* src, size_t row_stride, uint8_t* dst, size_t dst_stride) {
+  for (size_t piece = 0; piece < 4; ++piece) {
+    VI v[4], out[4];
+    for (size_t i = 0; i < 4; ++i) v[i] = load_lanes(src + i * row_stride + 16 * piece, row_stride);
+    transpose_dwords(v, out);
+    for (size_t i = 0; i < 4; ++i) _mm512_storeu_si512(dst + (4 * piece + i) * dst_stride, out[i]);
+  }
+}
+
+/// In every 128-bit lane: dword i = the sum of that lane of v[i].
+inline VI sum_lanes(const VI (&v)[4]) {
+  const VI ab = add_i32(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1]));
+  const VI cd = add_i32(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
+  return add_i32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+}
+
+/// The same for dwords whose sum by twos fits in 16 bits.
+inline VI sum_small_lanes(const VI (&v)[4]) {
+  const VI ones = _mm512_set1_epi16(1);
+  const VI ab = _mm512_madd_epi16(_mm512_packs_epi32(v[0], v[1]), ones);
+  const VI cd = _mm512_madd_epi16(_mm512_packs_epi32(v[2], v[3]), ones);
+  return _mm512_madd_epi16(_mm512_packs_epi32(ab, cd), ones);
+}
+
+/// out[g], lane r = sum of lanes 4g .. 4g + 3 of rows[r].
+inline void sum_rows(const VI (&rows)[kLanes], VI (&out)[kLanes / 4]) {
+  VI quads[4];
+  for (int i = 0; i < 4; ++i)
+    quads[i] = sum_lanes({rows[4 * i], rows[4 * i + 1], rows[4 * i + 2], rows[4 * i + 3]});
+  transpose_lanes(quads, out);
 }
 
 }  // namespace
