@@ -1,6 +1,7 @@
 # The kernels, compiled once an instruction set: one object library each, all linked into the one
 # binary. isa.cpp chooses at run time.
 set(minke_kernel_sources
+  kernels/matmul_direct.cpp
   kernels/matmul_float.cpp
   kernels/matmul_quant.cpp
   kernels/quantize.cpp

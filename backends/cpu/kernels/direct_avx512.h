@@ -1,10 +1,8 @@
-// Products of one to three activation rows with AVX-512: weights go from the file into registers,
-// 64 or 128 columns of a row at a time, and never through a panel. One answer token at a time is
-// bound by memory bandwidth, and unpacking into the L1 cache first would take longer than reading.
+// Weights from the file into registers with AVX-512, 64 or 128 columns of a row at a time.
 #pragma once
 
-#include "backends/cpu/kernels/direct_scales_avx512.h"
-#include "backends/cpu/kernels/tile.h"
+#include "backends/cpu/kernels/unpack_x86_scales.h"
+#include "backends/cpu/simd/unroll.h"
 
 namespace minke::cpu::MINKE_ISA_NS {
 namespace {
@@ -132,93 +130,6 @@ template <class D>
   x = _mm512_inserti32x4(x, load16(q + 16 * D::kOrder[v][1]), 1);
   x = _mm512_inserti32x4(x, load16(q + 16 * D::kOrder[v][2]), 2);
   return _mm512_inserti32x4(x, load16(q + 16 * D::kOrder[v][3]), 3);
-}
-
-/// sums[c][g] = integer sums of 16 columns g of kLanes weight rows times activation row c.
-template <class Format, class Block, int kN>
-[[gnu::always_inline]] inline void sum_products(const RowPointers& rows, const TileColumns& columns,
-                                                int n_blocks, VI (&sums)[kN][kChunkGroups]) {
-  using D = Direct<Block>;
-  constexpr int kPiece = 64 * D::kVectors;
-  constexpr size_t kPieceBytes = kPiece * sizeof(Block) / Block::kLen;
-  for (int piece = 0; piece < n_blocks * kQuantBlock / kPiece; ++piece) {
-    VI x[kN][D::kVectors];
-    MINKE_UNROLL
-    for (int c = 0; c < kN; ++c) MINKE_UNROLL
-    for (int v = 0; v < D::kVectors; ++v)
-      x[c][v] = activations<D>(columns.q[c] + piece * kPiece, v);
-    VI quads[kN][D::kVectors][4];
-    for (int quad = 0; quad < 4; ++quad) {
-      VI products[kN][D::kVectors][4];
-      MINKE_UNROLL
-      for (int r = 0; r < 4; ++r) {
-        // A few lines at a time: many at once would fill the queues that the loads need too.
-        const uint8_t* next = rows.next(4 * quad + r) + static_cast<size_t>(piece) * kPieceBytes;
-        __builtin_prefetch(next, 0, 2);
-        if constexpr (kPieceBytes > 64) __builtin_prefetch(next + 64, 0, 2);
-        VI w[D::kVectors];
-        D::load(rows.template at<Block>(4 * quad + r), piece, w);
-        MINKE_UNROLL
-        for (int c = 0; c < kN; ++c) MINKE_UNROLL
-        for (int v = 0; v < D::kVectors; ++v)
-          products[c][v][r] = products_of<Format>(w[v], x[c][v]);
-      }
-      MINKE_UNROLL
-      for (int c = 0; c < kN; ++c) MINKE_UNROLL
-      for (int v = 0; v < D::kVectors; ++v)
-        quads[c][v][quad] = D::kSmall ? sum_small_lanes(products[c][v]) : sum_lanes(products[c][v]);
-    }
-    MINKE_UNROLL
-    for (int c = 0; c < kN; ++c) {
-      MINKE_UNROLL
-      for (int v = 0; v < D::kVectors; ++v) {
-        VI reduced[4];
-        transpose_lanes(quads[c][v], reduced);
-        MINKE_UNROLL
-        for (int i = 0; i < 4; ++i) sums[c][piece * 4 * D::kVectors + D::kOrder[v][i]] = reduced[i];
-      }
-    }
-  }
-}
-
-/// kLanes weight rows times kN of panel.columns: vector v of the panel's rows. The same sums in
-/// the same order as multiply_tile.
-template <class Format, class Block, int kN>
-void multiply_direct_rows(const RowPointers& rows, int n_blocks, int v, bool from_zero,
-                          Panel& panel) {
-  const TileColumns& columns = panel.columns;
-  VI sums[kN][kChunkGroups];
-  sum_products<Format, Block, kN>(rows, columns, n_blocks, sums);
-  VF results[1][kN];
-  MINKE_UNROLL
-  for (int c = 0; c < kN; ++c)
-    results[0][c] = from_zero ? splat(0.0f) : load(columns.y[c] + v * kLanes);
-  DirectScales<Block>::for_each_scale(rows, n_blocks, [&](int group, VF scale, VF min) {
-    if constexpr (Format::kHasMin) store(&panel.min[group][v * kLanes], min);
-    const VF magic_scale = scale * splat(-kMagic);
-    MINKE_UNROLL
-    for (int c = 0; c < kN; ++c) {
-      const VI sum =
-          add_i32(group_sum<Format>(sums[c], group), start_of<Format>(columns, c, group));
-      results[0][c] = madd(madd(bits_as_float(sum), scale, magic_scale),
-                           splat(columns.scale[c][group / Format::kGroups]), results[0][c]);
-    }
-  });
-  if constexpr (Format::kHasMin)
-    add_mins(panel, v * kLanes, n_blocks * Format::kGroups, columns.sum, results);
-  MINKE_UNROLL
-  for (int c = 0; c < kN; ++c) store(columns.y[c] + v * kLanes, results[0][c]);
-}
-
-/// The same for any kN, for weight rows of Block that begin at w. What lies `next` bytes further on
-/// is fetched meanwhile.
-template <class Format, class Block>
-void multiply_direct(const uint8_t* w, size_t row_bytes, int n_rows, ptrdiff_t next, int n_blocks,
-                     int n, int v, bool from_zero, Panel& panel) {
-  const RowPointers rows(w, row_bytes, n_rows, next);
-  if (n == 1) return multiply_direct_rows<Format, Block, 1>(rows, n_blocks, v, from_zero, panel);
-  if (n == 2) return multiply_direct_rows<Format, Block, 2>(rows, n_blocks, v, from_zero, panel);
-  multiply_direct_rows<Format, Block, 3>(rows, n_blocks, v, from_zero, panel);
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 // Scales and mins of sixteen weight rows at once, in registers: lane r is row r.
 #pragma once
 
-#include "backends/cpu/kernels/panel.h"
 #include "backends/cpu/kernels/unpack_x86_scales.h"
 #include "backends/cpu/simd/unroll.h"
 
@@ -12,8 +11,7 @@ namespace {
 /// others.
 class RowPointers {
  public:
-  RowPointers(const uint8_t* first, size_t row_bytes, int n_rows, ptrdiff_t next)
-      : first_(first), next_(first + next) {
+  RowPointers(const uint8_t* first, size_t row_bytes, int n_rows) : first_(first) {
     for (int r = 0; r < kLanes; ++r)
       offsets_[r] = static_cast<int32_t>(row_bytes) * (r < n_rows ? r : n_rows - 1);
   }
@@ -22,8 +20,6 @@ class RowPointers {
   const Block* at(int row) const {
     return reinterpret_cast<const Block*>(first_ + offsets_[row]);
   }
-  /// What to fetch while this row is used.
-  const uint8_t* next(int row) const { return next_ + offsets_[row]; }
   /// Dword i is 4 bytes at byte `at_byte` of row i.
   VI gather(size_t at_byte) const {
     return _mm512_i32gather_epi32(load_bytes(offsets_), first_ + at_byte, 1);
@@ -44,7 +40,6 @@ class RowPointers {
 
  private:
   const uint8_t* first_;
-  const uint8_t* next_;
   alignas(64) int32_t offsets_[kLanes];
 };
 
@@ -63,11 +58,12 @@ inline VF byte_to_float(VI lanes, int i) {
 template <class Block>
 struct DirectScales {
   template <class Body>
-  [[gnu::always_inline]] static void for_each_scale(const RowPointers& rows, int n_blocks,
+  [[gnu::always_inline]] static void for_each_scale(const RowPointers& rows, int block, int n,
                                                     Body&& body) {
     static_assert(Block::kLen == 32 && offsetof(Block, d) == 0);
-    for (int b = 0; b < n_blocks; ++b)
-      body(b, low_halves(rows.gather(static_cast<size_t>(b) * sizeof(Block))), VF());
+    MINKE_UNROLL
+    for (int b = 0; b < n; ++b)
+      body(b, low_halves(rows.gather(static_cast<size_t>(block + b) * sizeof(Block))), VF());
   }
 };
 
@@ -75,16 +71,16 @@ struct DirectScales {
 template <class Block>
 struct DirectKScales {
   template <class Body>
-  [[gnu::always_inline]] static void for_each_scale(const RowPointers& rows, int n_blocks,
+  [[gnu::always_inline]] static void for_each_scale(const RowPointers& rows, int block, int n,
                                                     Body&& body) {
     const VI six = _mm512_set1_epi32(0x3F3F3F3F), four = _mm512_set1_epi32(0x0F0F0F0F),
              top = _mm512_set1_epi32(0x30303030);
     const auto top_of = [&](VI lanes) {
       return _mm512_and_si512(_mm512_srli_epi32(lanes, 2), top);
     };
-    for (int b = 0; b < n_blocks / 8; ++b) {
+    for (int b = 0; b < n; ++b) {
       VI head[4];  // d and dmin; s0..3 with the top of s4..7; m0..3 likewise; s4..7 and m4..7
-      rows.load_16_bytes(static_cast<size_t>(b) * sizeof(Block), head);
+      rows.load_16_bytes(static_cast<size_t>(block + b) * sizeof(Block), head);
       const VF d = low_halves(head[0]);
       const VF d_min = -low_halves(_mm512_srli_epi32(head[0], 16));
       const VI scales[2] = {_mm512_and_si512(head[1], six),
@@ -109,15 +105,14 @@ struct DirectScales<BlockQ5_K> : DirectKScales<BlockQ5_K> {};
 template <>
 struct DirectScales<BlockQ6_K> {
   template <class Body>
-  [[gnu::always_inline]] static void for_each_scale(const RowPointers& rows, int n_blocks,
+  [[gnu::always_inline]] static void for_each_scale(const RowPointers& rows, int block, int n,
                                                     Body&& body) {
-    for (int b = 0; b < n_blocks / 8; ++b) {
-      const size_t block = static_cast<size_t>(b) * sizeof(BlockQ6_K);
+    for (int b = 0; b < n; ++b) {
+      const size_t at = static_cast<size_t>(block + b) * sizeof(BlockQ6_K);
       VI scales[4];
-      rows.load_16_bytes(block + offsetof(BlockQ6_K, scales), scales);
+      rows.load_16_bytes(at + offsetof(BlockQ6_K, scales), scales);
       // d is the last half of the block: take the dword that ends with it.
-      const VF d =
-          low_halves(_mm512_srli_epi32(rows.gather(block + offsetof(BlockQ6_K, d) - 2), 16));
+      const VF d = low_halves(_mm512_srli_epi32(rows.gather(at + offsetof(BlockQ6_K, d) - 2), 16));
       MINKE_UNROLL
       for (int g = 0; g < 16; ++g) {
         const VI byte = _mm512_srai_epi32(

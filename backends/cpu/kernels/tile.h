@@ -1,11 +1,17 @@
 // The inner loops of the integer matrix product.
 #pragma once
 
+#include <type_traits>
+
 #include "backends/cpu/kernels/panel.h"
 #include "backends/cpu/simd/unroll.h"
 
 namespace minke::cpu::MINKE_ISA_NS {
 namespace {
+
+/// Up to this many activation rows it is cheaper to add up each weight row's vector than to
+/// transpose the weights.
+inline constexpr int kFewColumns = kMaxColumns < 3 ? kMaxColumns : 3;
 
 /// Kind of format: weights that share a scale (32 or 16), whether they have mins, the products.
 template <int kGroupLen, bool kMin, class DotType>
@@ -16,10 +22,44 @@ struct TileFormat {
   using DotProduct = DotType;
 };
 
+/// What the inner loops are compiled for. Where products are added in 32 bits at once, the range
+/// of the weights makes no difference.
+template <int kGroup, bool kHasMin, Range kRange>
+using FormatOf =
+    TileFormat<kGroup, kHasMin,
+               std::conditional_t<Dot<kRange>::kFlush == 0, Dot<Range::kFull>, Dot<kRange>>>;
+
 /// What the integer sums of a group start at.
 template <class Format>
 [[gnu::always_inline]] inline VI start_of(const TileColumns& columns, int c, int group) {
   return splat_i32(Format::kHasMin ? kMagicBits : columns.start[c][group]);
+}
+
+/// Fills start (formats with an offset) or sum (formats with mins) of one activation row. Works in
+/// whole vectors: what lies beyond the row is read but not used.
+template <class Format>
+inline void prepare_sums(const int16_t* sums, const float* scale, int offset, int n_blocks,
+                         int32_t* start, float* sum) {
+  const int n_groups = n_blocks * Format::kGroups;
+  const auto factor = static_cast<int16_t>(Format::kHasMin ? 1 : -offset);
+  for (int g = 0; g < n_groups; g += kLanes) {
+    const VI sums_of_group = Format::kGroups == 1 ? scaled_pair_sums(sums + 2 * g, factor)
+                                                  : scaled_sums(sums + g, factor);
+    if constexpr (!Format::kHasMin) {
+      store_bytes(start + g, add_i32(sums_of_group, splat_i32(kMagicBits)));
+    } else if constexpr (Format::kGroups == 1) {
+      store(sum + g, to_float(sums_of_group) * load(scale + g));
+    } else {
+      store(sum + g, to_float(sums_of_group));
+      for (int i = g; i < g + kLanes && i < n_groups; ++i) sum[i] *= scale[i / 2];
+    }
+  }
+}
+
+/// Where the results of activation row i go, for weight rows from `row` on.
+inline float* result(const MatmulArgs& args, int i, int row) {
+  const auto y_row = static_cast<size_t>(args.y_rows != nullptr ? args.y_rows[i] : i);
+  return args.y + y_row * args.y_stride + row;
 }
 
 /// sums[v][c] += products of the group that starts at dword k of the panel, and at byte 4k of the

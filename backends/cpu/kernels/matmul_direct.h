@@ -1,0 +1,13 @@
+// Products of a few activation rows, with weights that go from the file straight into registers.
+#pragma once
+
+#include "backends/cpu/kernels/matmul.h"
+
+namespace minke::cpu::MINKE_ISA_NS {
+
+/// Answer tokens come one at a time and are bound by memory bandwidth; unpacking weights into the
+/// L1 cache first takes longer than reading them. Gives the same bits as matmul_quant. False, and
+/// nothing done, for shapes, formats and instruction sets it is not made for.
+bool matmul_direct(const MatmulArgs& args, DType dtype) noexcept;
+
+}  // namespace minke::cpu::MINKE_ISA_NS
