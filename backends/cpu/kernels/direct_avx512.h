@@ -9,11 +9,6 @@ namespace {
 
 inline VI low_nibbles(VI v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
 inline VI high_nibbles(VI v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
-/// Keeps a value that is used twice in a register: GCC 12 stores it and loads it back.
-inline VI in_register(VI v) {
-  asm("" : "+v"(v));
-  return v;
-}
 /// `lower` in the lower half, `upper` in the upper.
 inline VI dwords_of(int lower, int upper) {
   return _mm512_mask_set1_epi32(_mm512_set1_epi32(lower), 0xFF00, upper);
@@ -88,7 +83,7 @@ template <>
 struct Direct<BlockQ4_K> : LowThenHigh {
   static constexpr bool kSmall = true;
   static void load(const BlockQ4_K* row, int i, VI (&w)[2]) {
-    const VI codes = in_register(load_bytes(row[i / 2].qs + 64 * (i % 2)));
+    const VI codes = load_bytes(row[i / 2].qs + 64 * (i % 2));
     w[0] = low_nibbles(codes);
     w[1] = high_nibbles(codes);
   }
