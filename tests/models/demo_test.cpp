@@ -79,6 +79,7 @@ void check_file(const std::string& path, const std::vector<Question>& questions)
     same += answers[i] == theirs ? 1 : 0;
   }
   const int n = static_cast<int>(questions.size());
+  CHECK(100 * right_there >= 95 * n);
   std::cout << fmt::format("{}: {} of {} right, {} in transformers; {} answers the same\n", path,
                            right, n, right_there, same);
   const DType dtype = (*model)->weights().output.desc.dtype;
