@@ -65,16 +65,18 @@ void ModelOptions::add_to(CommandLine& line) {
   line.alias("-ctk", type);
 }
 
+int ModelOptions::batch_tokens() const noexcept {
+  return n_ubatch > 0 ? std::min(n_batch, n_ubatch) : n_batch;
+}
+
 Result<LoadedModel> load_model(const ModelOptions& options) {
   LoadedModel loaded;
   MINKE_ASSIGN(loaded.model, Model::open(options.model));
   MINKE_ASSIGN(loaded.backend, make_cpu_backend({.n_threads = options.n_threads}));
-  const int n_batch =
-      options.n_ubatch > 0 ? std::min(options.n_batch, options.n_ubatch) : options.n_batch;
-  MINKE_ASSIGN(loaded.engine,
-               Engine::create(
-                   *loaded.model, *loaded.backend,
-                   {.n_ctx = options.n_ctx, .n_batch = n_batch, .cache_type = options.cache_type}));
+  MINKE_ASSIGN(loaded.engine, Engine::create(*loaded.model, *loaded.backend,
+                                             {.n_ctx = options.n_ctx,
+                                              .n_batch = options.batch_tokens(),
+                                              .cache_type = options.cache_type}));
   return loaded;
 }
 

@@ -26,6 +26,8 @@ struct ModelOptions {
 
   /// Adds -m, -c, -t, -b, -ub and -ctk. `this` outlives the parsing, here and below.
   void add_to(CommandLine& line);
+  /// Tokens of one step at most: the smaller of -b and -ub.
+  int batch_tokens() const noexcept;
 };
 
 /// "f32", "f16", "bf16" or "q8_0"; nullopt for other texts.

@@ -63,7 +63,7 @@ Result<std::unique_ptr<Runner>> Runner::create(const Model& model, Backend& back
   MINKE_TRY(check(wanted));
   RunnerConfig config = wanted;
   if (config.n_ctx == 0) config.n_ctx = default_context(model, config);
-  const int max_outputs = std::max(config.n_sequences, kMinOutputs);
+  const int max_outputs = std::max({config.max_outputs, config.n_sequences, kMinOutputs});
   MINKE_ASSIGN(Graph graph, deepseek2::build_graph(model.config(), model.weights(), config.n_batch,
                                                    max_outputs));
   std::unique_ptr<Runner> runner(new Runner(model, backend, config, std::move(graph)));
