@@ -1,12 +1,16 @@
-// `minke perplexity -m FILE -f TEXT`: how well a model predicts a text.
+// `minke perplexity -m FILE -f TEXT`: how well a model predicts a text, and how far its predictions
+// are from those of the model that it was made from.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <memory>
+#include <optional>
 
+#include "apps/base_logits.h"
 #include "apps/cli.h"
+#include "apps/divergence.h"
 #include "apps/estimate.h"
 #include "apps/interrupt.h"
 #include "apps/model_options.h"
@@ -19,8 +23,9 @@ namespace {
 
 struct PerplexityOptions {
   ModelOptions model{.model = {}, .n_ctx = 512, .n_batch = 2048};
-  std::string file;
+  std::string file, base;
   int max_chunks = -1;
+  bool divergence = false;
 };
 
 /// log of the sum of exp over all logits, in f64.
@@ -31,51 +36,141 @@ double log_sum_exp(std::span<const float> logits) noexcept {
   return static_cast<double>(largest) + std::log(sum);
 }
 
-/// Scores all chunks and prints the running perplexity after each. Gives -log p of every scored
-/// token, (n_chunks, n_scored).
-Result<std::vector<double>> score(ChunkRunner& runner, const ChunkedText& text) {
-  const auto n_scored = static_cast<size_t>(text.n_scored());
-  std::vector<double> nll(static_cast<size_t>(text.n_chunks()) * n_scored);
-  const auto visit = [&](int chunk, int index, std::span<const float> logits) -> Status {
-    const float target = logits[static_cast<size_t>(text.target(chunk, index))];
-    nll[static_cast<size_t>(chunk) * n_scored + static_cast<size_t>(index)] =
-        log_sum_exp(logits) - static_cast<double>(target);
+/// One run over a text's chunks.
+class Measurement {
+ public:
+  Measurement(const Model& model, const ChunkedText& text) : model_(model), text_(text) {}
+
+  /// What runs now becomes the base of later comparisons.
+  Status save_to(const std::filesystem::path& path) {
+    MINKE_ASSIGN(writer_, BaseLogitsWriter::create(path, text_, model_.config().n_vocab));
     return {};
-  };
-  for (int told = 0; told < text.n_chunks();) {
-    MINKE_ASSIGN(const int done, runner.run_next(visit));
-    for (; told < done; ++told) {
-      const auto so_far = std::span(nll).first(static_cast<size_t>(told + 1) * n_scored);
-      fmt::print("[{}]{:.4f},", told + 1, exp_of(estimate_mean(so_far)).mean);
-    }
-    std::fflush(stdout);
-    if (SignalWatch::interrupts() > 0) return fail(Errc::kCancelled, "");
   }
-  fmt::print("\n");
-  return nll;
+  void compare_with(const BaseLogits& base) {
+    base_ = &base;
+    divergence_.emplace(n_predictions());
+  }
+
+  Status run(const PerplexityOptions& options) {
+    if (text_.n_chunks() == 0) return usage("--chunks 0: nothing to measure");
+    MINKE_ASSIGN(const auto backend, make_cpu_backend({.n_threads = options.model.n_threads}));
+    MINKE_ASSIGN(ChunkRunner runner,
+                 ChunkRunner::create(model_, *backend, text_, options.model.batch_tokens(),
+                                     options.model.cache_type));
+    print_note(fmt::format("{}: {} chunks of {} tokens, {} at a time, the last {} of each scored",
+                           model_name(model_), text_.n_chunks(), text_.n_ctx,
+                           runner.chunks_at_a_time(), text_.n_scored()));
+    const SignalWatch watch;
+    nll_.resize(n_predictions());
+    if (base_ != nullptr) fmt::print("{}", divergence_header());
+    for (int told = 0; told < text_.n_chunks();) {
+      MINKE_ASSIGN(const int done, runner.run_next([&](int chunk, int index, auto logits) {
+        return score(chunk, index, logits);
+      }));
+      for (; told < done; ++told) MINKE_TRY(tell(told));
+      std::fflush(stdout);
+      if (SignalWatch::interrupts() > 0) return fail(Errc::kCancelled, "");
+    }
+    return finish();
+  }
+
+ private:
+  size_t n_predictions() const {
+    return static_cast<size_t>(text_.n_chunks()) * static_cast<size_t>(text_.n_scored());
+  }
+  size_t place(int chunk, int index) const {
+    return static_cast<size_t>(chunk) * static_cast<size_t>(text_.n_scored()) +
+           static_cast<size_t>(index);
+  }
+
+  Status score(int chunk, int index, std::span<const float> logits) {
+    const TokenId target = text_.target(chunk, index);
+    const double sum = log_sum_exp(logits);
+    nll_[place(chunk, index)] = sum - static_cast<double>(logits[static_cast<size_t>(target)]);
+    if (base_ != nullptr) {
+      MINKE_ASSIGN(const BaseRow row, base_->row(chunk, index));
+      divergence_->set(place(chunk, index), logits, sum, row, target);
+    }
+    if (writer_) {
+      const std::vector<std::byte> row = writer_->encode(logits, sum);
+      if (rows_.size() <= static_cast<size_t>(chunk)) rows_.resize(static_cast<size_t>(chunk) + 1);
+      std::vector<std::byte>& rows = rows_[static_cast<size_t>(chunk)];
+      rows.insert(rows.end(), row.begin(), row.end());
+    }
+    return {};
+  }
+
+  /// What is known after one more chunk; chunks come in order.
+  Status tell(int chunk) {
+    if (writer_) {
+      MINKE_TRY(writer_->append(rows_[static_cast<size_t>(chunk)]));
+      rows_[static_cast<size_t>(chunk)] = {};
+    }
+    const size_t n = place(chunk + 1, 0);
+    if (base_ != nullptr)
+      fmt::print("{}", divergence_line(*divergence_, n, chunk + 1));
+    else
+      fmt::print("[{}]{:.4f},", chunk + 1, exp_of(estimate_mean(std::span(nll_).first(n))).mean);
+    return {};
+  }
+
+  Status finish() {
+    if (base_ != nullptr) {
+      fmt::print("{}", divergence_report(*divergence_));
+      return {};
+    }
+    const Estimate ppl = exp_of(estimate_mean(nll_));
+    fmt::print("\nFinal estimate: PPL = {:.4f} +/- {:.5f}\n", ppl.mean, ppl.error);
+    return writer_ ? writer_->finish() : Status{};
+  }
+
+  const Model& model_;
+  const ChunkedText& text_;
+  const BaseLogits* base_ = nullptr;
+  std::optional<BaseLogitsWriter> writer_;
+  std::optional<Divergence> divergence_;
+  std::vector<double> nll_;
+  std::vector<std::vector<std::byte>> rows_;  ///< Encoded rows of chunks that are not written yet.
+};
+
+Result<ChunkedText> read_text(const PerplexityOptions& options, const Model& model, int n_ctx) {
+  MINKE_ASSIGN(const std::string text,
+               options.file == "-" ? read_stdin() : read_text_file(options.file));
+  return cut_into_chunks(model.tokenizer(), text, n_ctx, options.max_chunks);
+}
+
+/// The base's own text is used; one that is given must be the same.
+Status compare(const PerplexityOptions& options, const Model& model) {
+  MINKE_ASSIGN(const BaseLogits base, BaseLogits::open(options.base, model.config().n_vocab));
+  if (!options.file.empty()) {
+    MINKE_ASSIGN(const ChunkedText text, read_text(options, model, base.text().n_ctx));
+    const size_t n = std::min(text.tokens.size(), base.text().tokens.size());
+    if (!std::ranges::equal(std::span(text.tokens).first(n),
+                            std::span(base.text().tokens).first(n)))
+      return fail(Errc::kContent, "{}: it was made from another text than {}", options.base,
+                  options.file);
+  }
+  ChunkedText text = base.text();
+  if (options.max_chunks >= 0)
+    text.tokens.resize(static_cast<size_t>(std::min(options.max_chunks, text.n_chunks())) *
+                       static_cast<size_t>(text.n_ctx));
+  Measurement measurement(model, text);
+  measurement.compare_with(base);
+  return measurement.run(options);
 }
 
 Status perplexity(const PerplexityOptions& options) {
-  if (options.file.empty()) return usage("no text: give -f FILE (see minke perplexity --help)");
-  MINKE_ASSIGN(const std::string text,
-               options.file == "-" ? read_stdin() : read_text_file(options.file));
+  if (options.divergence && options.base.empty())
+    return usage("--kl-divergence: give the base too: --kl-divergence-base FILE");
+  if (options.file.empty() && !options.divergence)
+    return usage("no text: give -f FILE (see minke perplexity --help)");
   MINKE_ASSIGN(const auto model, Model::open(options.model.model));
-  MINKE_ASSIGN(const auto backend, make_cpu_backend({.n_threads = options.model.n_threads}));
+  if (options.divergence) return compare(options, *model);
   const int n_ctx = options.model.n_ctx > 0 ? options.model.n_ctx : model->config().n_ctx_train;
-  MINKE_ASSIGN(const ChunkedText chunks,
-               cut_into_chunks(model->tokenizer(), text, n_ctx, options.max_chunks));
-  if (chunks.n_chunks() == 0) return usage("--chunks 0: nothing to measure");
-  MINKE_ASSIGN(ChunkRunner runner,
-               ChunkRunner::create(*model, *backend, chunks, options.model.batch_tokens(),
-                                   options.model.cache_type));
-  print_note(fmt::format("{}: {} chunks of {} tokens, {} at a time, the last {} of each scored",
-                         model_name(*model), chunks.n_chunks(), n_ctx, runner.chunks_at_a_time(),
-                         chunks.n_scored()));
-  const SignalWatch watch;
-  MINKE_ASSIGN(const std::vector<double> nll, score(runner, chunks));
-  const Estimate ppl = exp_of(estimate_mean(nll));
-  fmt::print("Final estimate: PPL = {:.4f} +/- {:.5f}\n", ppl.mean, ppl.error);
-  return {};
+  MINKE_ASSIGN(const ChunkedText text, read_text(options, *model, n_ctx));
+  Measurement measurement(*model, text);
+  if (!options.base.empty()) MINKE_TRY(measurement.save_to(options.base));
+  return measurement.run(options);
 }
 
 }  // namespace
@@ -92,6 +187,13 @@ Action setup_perplexity(CommandLine& line) {
       ->check(CLI::Range(-1, 1 << 24))
       ->capture_default_str()
       ->type_name("N");
+  app.add_option("--kl-divergence-base,--save-all-logits,--save-logits", options->base,
+                 "Save what this model predicts, for comparisons; with --kl-divergence, the file "
+                 "to compare with")
+      ->type_name("FILE");
+  app.add_flag("--kl-divergence", options->divergence,
+               "Tell how far this model's predictions are from those saved in "
+               "--kl-divergence-base, on the same text and with its -c");
   return [options] { return perplexity(*options); };
 }
 
