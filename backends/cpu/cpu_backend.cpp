@@ -68,7 +68,7 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuOptions& options) {
   const int n_threads = std::min(options.n_threads != 0 ? options.n_threads : usable_processors(),
                                  omp_get_thread_limit());
   return std::make_unique<cpu::CpuBackend>(
-      cpu::CpuPlan::Setup{*kernels, n_threads, options.mla_form});
+      cpu::CpuPlan::Setup{*kernels, n_threads, options.mla_form, options.observer});
 }
 
 }  // namespace minke

@@ -1,6 +1,7 @@
 // The CPU backend: OpenMP threads over kernels of the best instruction set.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -17,10 +18,30 @@ enum class MlaForm {
 };
 }  // namespace cpu
 
+/// What one matrix of a weight is multiplied with in a step.
+struct WeightInput {
+  const ValueInfo* weight;
+  int plane;            ///< Of a 3-D weight: which expert or head; else 0.
+  const float* x;       ///< Rows of as many values as the weight has columns ...
+  size_t stride;        ///< ... from one row to the next, in values.
+  const int32_t* rows;  ///< The rows of x that count; null: the first n_rows.
+  int n_rows;
+
+  const float* row(int i) const noexcept {
+    return x + static_cast<size_t>(rows != nullptr ? rows[i] : i) * stride;
+  }
+};
+
+/// Called from the thread that runs the plan, while others go on; must not throw. Every weight that
+/// multiplies activations is told once a step, and each plane that any token uses.
+using WeightObserver = std::function<void(const WeightInput& input)>;
+
 struct CpuOptions {
   int n_threads = 0;     ///< 0: one a core that this process may use.
   std::string isa = {};  ///< Empty: MINKE_ISA, or the best there is.
   cpu::MlaForm mla_form = cpu::MlaForm::kAuto;
+  /// Empty: none. It sees attention's own weights (k_b, v_b) only in the absorbed form.
+  WeightObserver observer = {};
 };
 
 /// Errors: kUsage (an unknown instruction set, a number of threads out of 0..1024).

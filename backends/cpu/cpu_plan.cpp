@@ -42,7 +42,9 @@ Status CpuPlan::place_memory(Backend& backend) {
   for (size_t i = 0; i < n_values; ++i) {
     const ValueInfo& info = graph_->values()[i];
     const Life &plain = schedule_.values[i], &quantized = schedule_.converted[i];
-    if (plain.used()) lifetimes[i] = {plain.first, plain.last, info.desc.bytes()};
+    // An observer reads what was quantized, too.
+    const int last = setup_.observer ? std::max(plain.last, quantized.last) : plain.last;
+    if (plain.used()) lifetimes[i] = {plain.first, last, info.desc.bytes()};
     if (quantized.used())
       lifetimes[n_values + i] = {
           quantized.first, quantized.last,
@@ -100,7 +102,14 @@ void CpuPlan::run_worker(const Step& step, Worker& worker) noexcept {
     const size_t n_inputs = task.node->inputs.size();
     for (size_t i = 0; i < n_inputs; ++i) inputs[i] = operand(task.node->inputs[i], step);
     cpu_op(task.node->op)
-        .run({task.node, {inputs, n_inputs}, out, &step, shared_scratch_, setup_.mla_form}, worker);
+        .run({task.node,
+              {inputs, n_inputs},
+              out,
+              &step,
+              shared_scratch_,
+              setup_.mla_form,
+              setup_.observer ? &setup_.observer : nullptr},
+             worker);
   }
 }
 

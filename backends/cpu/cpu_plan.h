@@ -16,6 +16,7 @@ class CpuPlan : public Plan {
     const KernelTable* kernels;
     int n_threads;
     MlaForm mla_form;
+    WeightObserver observer;
   };
   static Result<std::unique_ptr<Plan>> compile(const Graph& graph, const Setup& setup,
                                                Backend& backend);

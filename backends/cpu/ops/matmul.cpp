@@ -25,6 +25,7 @@ void run_matmul(const OpRun& run, Worker& worker) noexcept {
                   .y_stride = static_cast<size_t>(n_out),
                   .scratch = worker.scratch()};
   if (args.n_x == 0) return;
+  run.observe(worker, {w.info, 0, args.x, args.x_stride, nullptr, args.n_x});
   const int rows = rows_per_task(n_out, args.n_x, worker.n_workers());
   worker.parallel_for((n_out + rows - 1) / rows, [&](int task) {
     args.row_begin = task * rows;

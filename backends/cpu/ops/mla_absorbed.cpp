@@ -101,6 +101,7 @@ class Absorbed {
   void merge_parts() noexcept;
   void project_outputs() noexcept;
   MatmulArgs head_matmul(const Operand& weight, int head) const noexcept;
+  void observe_heads(const Operand& weight, const float* x, size_t head_stride) const noexcept;
   bool active(int token) const noexcept {
     return use_absorbed(run_, d_, run_.step->slice_of(token));
   }
@@ -144,10 +145,21 @@ MatmulArgs Absorbed::head_matmul(const Operand& weight, int head) const noexcept
           .scratch = worker_.scratch()};
 }
 
+/// x (n, n_heads, head_stride): what each head's matrix is multiplied with.
+void Absorbed::observe_heads(const Operand& weight, const float* x,
+                             size_t head_stride) const noexcept {
+  if (run_.observer == nullptr) return;
+  const auto heads = static_cast<size_t>(d_.n_heads);
+  for (size_t h = 0; h < heads; ++h)
+    run_.observe(worker_, {weight.info, static_cast<int>(h), x + h * head_stride,
+                           heads * head_stride, nullptr, n_});
+}
+
 void Absorbed::project_queries() noexcept {
   const QuantizedRows nope = quantized_rows_at(s_.nope_quantized, n_ * d_.n_heads, d_.nope);
   const bool quantized = wants_quantized_rows(run_.in[1].info->desc.dtype);
   const size_t latent = static_cast<size_t>(d_.latent());
+  observe_heads(run_.in[1], run_.in[0].row(first_), static_cast<size_t>(d_.qk()));
   worker_.parallel_for(d_.n_heads, [&](int h) {
     MatmulArgs args = head_matmul(run_.in[1], h);
     args.xq = &nope;
@@ -254,6 +266,7 @@ void Absorbed::merge_parts() noexcept {
 void Absorbed::project_outputs() noexcept {
   const int n_rows = n_ * d_.n_heads;
   const size_t rank = static_cast<size_t>(d_.rank);
+  observe_heads(run_.in[2], s_.o, rank);
   QuantizedRows o{};
   if (wants_quantized_rows(run_.in[2].info->desc.dtype)) {
     o = quantized_rows_at(s_.o_quantized, n_rows, d_.rank);

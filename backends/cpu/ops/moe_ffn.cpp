@@ -176,16 +176,35 @@ void for_expert_blocks(const Scratch& s, int n_rows, int n_tokens, Worker& worke
   });
 }
 
+/// Tells of gate and up (their input is the step's rows), or of down (its input is h).
+void observe_experts(const OpRun& run, const Dims& d, const Scratch& s, bool is_down,
+                     const Worker& worker) noexcept {
+  if (run.observer == nullptr) return;
+  for (int e = 0; e < d.n_experts; ++e) {
+    const int first = s.first[e], n = s.first[e + 1] - first;
+    const auto ff = static_cast<size_t>(d.ff), hidden = static_cast<size_t>(d.hidden);
+    if (is_down) {
+      const float* h = s.h + static_cast<size_t>(first) * ff;
+      run.observe(worker, {run.in[4].info, e, h, ff, nullptr, n});
+    } else {
+      for (const size_t which : {2, 3})
+        run.observe(worker, {run.in[which].info, e, run.in[0].f32(), hidden, s.token + first, n});
+    }
+  }
+}
+
 void run_moe(const OpRun& run, Worker& worker) noexcept {
   const Dims d = dims_of(run.in[2].info->desc.shape, run.attrs<MoeFfnAttrs>());
   const int n_tokens = run.out.rows, n_assignments = n_tokens * d.top_k;
   const Scratch s = lay_out(run.scratch, d, n_tokens);
   if (worker.index() == 0) group_by_expert(run, d, s);
   worker.barrier();
+  observe_experts(run, d, s, false, worker);
   for_expert_blocks(s, d.ff, n_tokens, worker, [&](int expert, int begin, int end) {
     gate_up(run, d, s, expert, begin, end, worker);
   });
   worker.barrier();
+  observe_experts(run, d, s, true, worker);
   QuantizedRows hq{};
   if (wants_quantized_rows(run.in[4].info->desc.dtype)) {
     hq = quantized_rows_at(s.h_quantized, n_assignments, d.ff);

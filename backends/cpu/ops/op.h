@@ -31,6 +31,7 @@ struct OpRun {
   const Step* step;
   std::byte* scratch;  ///< Shared by the workers, of the size that scratch_bytes() asked for.
   MlaForm mla_form;
+  const WeightObserver* observer;  ///< Null: none.
 
   float* out_row(int r) const noexcept {
     return static_cast<float*>(const_cast<void*>(out.data)) +
@@ -39,6 +40,10 @@ struct OpRun {
   template <class T>
   const T& attrs() const noexcept {
     return std::get<T>(node->attrs);
+  }
+  /// Tells the observer, if there is one, what a weight is multiplied with. One worker tells.
+  void observe(const Worker& worker, const WeightInput& input) const noexcept {
+    if (observer != nullptr && worker.index() == 0 && input.n_rows > 0) (*observer)(input);
   }
   /// Quantizes row r of the output if a later node wants it so.
   void quantize_row(int r, Worker& worker) const noexcept {

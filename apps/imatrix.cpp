@@ -1,0 +1,142 @@
+// `minke imatrix -m FILE -f TEXT -o FILE`: what flows into each weight while a model reads a text.
+#include "convert/imatrix.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "apps/cli.h"
+#include "apps/interrupt.h"
+#include "apps/model_options.h"
+#include "apps/text_input.h"
+#include "backends/cpu/cpu_backend.h"
+#include "models/chunks.h"
+#include "runtime/mmap.h"
+#include "runtime/utf8.h"
+
+namespace minke::apps {
+namespace {
+
+using convert::ImportanceEntry;
+using convert::ImportanceMatrix;
+
+struct ImatrixOptions {
+  ModelOptions model{.model = {}, .n_ctx = 512, .n_batch = 2048};
+  std::string file;
+  std::filesystem::path output;
+  int max_chunks = -1;
+  bool force = false;
+};
+
+/// Adds what one matrix of a weight was multiplied with.
+void add_input(const WeightInput& input, ImportanceMatrix& matrix) {
+  const Shape& shape = input.weight->desc.shape;
+  const auto cols = static_cast<size_t>(shape.cols());
+  const size_t n_planes = shape.rank() == 3 ? static_cast<size_t>(shape[0]) : 1;
+  ImportanceEntry& entry = matrix.entries[input.weight->name];
+  entry.sums.resize(n_planes * cols);
+  entry.counts.resize(n_planes);
+  const auto plane = static_cast<size_t>(input.plane);
+  float* sums = entry.sums.data() + plane * cols;
+  for (int i = 0; i < input.n_rows; ++i) {
+    const float* x = input.row(i);
+    for (size_t c = 0; c < cols; ++c) sums[c] += x[c] * x[c];
+  }
+  entry.counts[plane] += static_cast<float>(input.n_rows);
+}
+
+void show_progress(int done, int total) {
+  if (isatty(STDERR_FILENO) == 0) return;
+  fmt::print(stderr, "\r\x1b[K{}", done < total ? fmt::format("chunk {} of {}", done, total) : "");
+}
+
+/// One line for each layer that has experts of which little is known.
+void warn_of_rare_experts(const ImportanceMatrix& matrix) {
+  for (const auto& [name, entry] : matrix.entries) {
+    // What goes into gate and up comes from the same choice as what goes into down.
+    if (!name.ends_with("ffn_down_exps.weight")) continue;
+    const auto few = std::ranges::count_if(
+        entry.counts, [](float rows) { return rows < static_cast<float>(convert::kFewRows); });
+    if (few == 0) continue;
+    print_note(fmt::format(
+        "warning: {}: {} of {} experts saw fewer than {} tokens (the least {}): a longer text "
+        "would tell more of them",
+        printable(name.substr(0, name.rfind(".ffn_"))), few, entry.counts.size(), convert::kFewRows,
+        std::ranges::min(entry.counts)));
+  }
+}
+
+Result<ImportanceMatrix> measure(const ImatrixOptions& options, const Model& model,
+                                 const ChunkedText& text) {
+  ImportanceMatrix matrix;
+  // Attention's own weights are only seen in the absorbed form.
+  MINKE_ASSIGN(const auto backend,
+               make_cpu_backend({.n_threads = options.model.n_threads,
+                                 .mla_form = cpu::MlaForm::kAbsorbed,
+                                 .observer = [&matrix](const WeightInput& input) {
+                                   add_input(input, matrix);
+                                 }}));
+  MINKE_ASSIGN(ChunkRunner runner,
+               ChunkRunner::create(model, *backend, text, options.model.batch_tokens(),
+                                   options.model.cache_type));
+  const SignalWatch watch;
+  for (int done = 0; done < text.n_chunks();) {
+    show_progress(done, text.n_chunks());
+    MINKE_ASSIGN(done,
+                 runner.run_next([](int, int, std::span<const float>) -> Status { return {}; }));
+    if (SignalWatch::interrupts() > 0) return fail(Errc::kCancelled, "");
+  }
+  show_progress(text.n_chunks(), text.n_chunks());
+  matrix.datasets = {std::filesystem::path(options.file).filename().string()};
+  matrix.n_chunks = static_cast<uint32_t>(text.n_chunks());
+  matrix.chunk_tokens = static_cast<uint32_t>(text.n_ctx);
+  return matrix;
+}
+
+Status imatrix(const ImatrixOptions& options) {
+  if (options.file.empty()) return usage("no text: give -f FILE (see minke imatrix --help)");
+  if (options.output.empty()) return usage("no output: give -o FILE (see minke imatrix --help)");
+  std::error_code ignored;
+  if (!options.force && std::filesystem::exists(options.output, ignored))
+    return usage("{}: is already there (--force replaces it)", printable_path(options.output));
+  MINKE_ASSIGN(const std::string text,
+               options.file == "-" ? read_stdin() : read_text_file(options.file));
+  MINKE_ASSIGN(const auto model, Model::open(options.model.model));
+  const int n_ctx = options.model.n_ctx > 0 ? options.model.n_ctx : model->config().n_ctx_train;
+  MINKE_ASSIGN(const ChunkedText chunks,
+               cut_into_chunks(model->tokenizer(), text, n_ctx, options.max_chunks));
+  if (chunks.n_chunks() == 0) return usage("--chunks 0: nothing to measure");
+  MINKE_ASSIGN(const ImportanceMatrix matrix, measure(options, *model, chunks));
+  MINKE_TRY(convert::write_imatrix(options.output, matrix));
+  warn_of_rare_experts(matrix);
+  print_note(fmt::format("wrote {}: {} weights, {} chunks of {} tokens",
+                         printable_path(options.output), matrix.entries.size(), chunks.n_chunks(),
+                         n_ctx));
+  return {};
+}
+
+}  // namespace
+
+Action setup_imatrix(CommandLine& line) {
+  const auto options = std::make_shared<ImatrixOptions>();
+  CLI::App& app = line.app();
+  options->model.add_to(line);
+  app.option_defaults()->group("Importance matrix");
+  app.add_option("-f,--file", options->file, "The text to read; - is the standard input")
+      ->type_name("FILE");
+  app.add_option("-o,--output", options->output, "The file to write, GGUF as llama.cpp has it")
+      ->type_name("FILE");
+  app.add_option("--chunks", options->max_chunks,
+                 "Use the first N chunks of -c tokens; -1: all of the text")
+      ->check(CLI::Range(-1, 1 << 24))
+      ->capture_default_str()
+      ->type_name("N");
+  app.add_flag("--force", options->force, "Replace the output file if it is there");
+  return [options] { return imatrix(*options); };
+}
+
+}  // namespace minke::apps
