@@ -1,6 +1,6 @@
 #include "apps/chat_info.h"
 
-#include "runtime/mmap.h"
+#include "runtime/input_file.h"
 
 namespace minke::apps {
 namespace {

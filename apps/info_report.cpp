@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "models/chat_template.h"
+#include "runtime/input_file.h"
 #include "runtime/latent_cache.h"
 #include "runtime/mmap.h"
 

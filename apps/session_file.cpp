@@ -7,7 +7,7 @@
 #include "apps/text_input.h"
 #include "convert/json.h"
 #include "runtime/atomic_file.h"
-#include "runtime/mmap.h"
+#include "runtime/input_file.h"
 #include "runtime/utf8.h"
 
 namespace minke::apps {

@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <system_error>
 
-#include "runtime/mmap.h"
+#include "runtime/input_file.h"
 #include "runtime/utf8.h"
 
 namespace minke::apps {

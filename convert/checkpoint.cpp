@@ -7,6 +7,7 @@
 
 #include "convert/file_text.h"
 #include "convert/json.h"
+#include "runtime/input_file.h"
 #include "runtime/utf8.h"
 
 namespace minke::convert {
@@ -25,7 +26,7 @@ Result<std::vector<std::string>> safetensors_names(const fs::path& dir) {
     std::string name = it->path().filename().string();
     if (name.ends_with(".safetensors")) names.push_back(std::move(name));
   }
-  if (error) return fail(Errc::kIo, "{}: {}", dir.string(), error.message());
+  if (error) return fail(Errc::kIo, "{}: {}", printable_path(dir), error.message());
   std::ranges::sort(names);
   return names;
 }
@@ -36,12 +37,12 @@ Result<Checkpoint> Checkpoint::open(const fs::path& dir) {
   std::error_code error;
   const fs::file_status status = fs::status(dir, error);
   if (status.type() == fs::file_type::not_found) {
-    return fail(Errc::kMissing, "{}: no such directory", dir.string());
+    return fail(Errc::kMissing, "{}: no such directory", printable_path(dir));
   }
-  if (error) return fail(Errc::kIo, "{}: {}", dir.string(), error.message());
+  if (error) return fail(Errc::kIo, "{}: {}", printable_path(dir), error.message());
   if (status.type() != fs::file_type::directory) {
     return fail(Errc::kUsage, "{}: not a directory (give the directory that holds config.json)",
-                dir.string());
+                printable_path(dir));
   }
   Checkpoint checkpoint(dir);
   MINKE_ASSIGN(auto index, read_text_if_there(dir, kIndexName, kMaxIndexBytes));
@@ -55,7 +56,7 @@ const CheckpointTensor* Checkpoint::find(std::string_view name) const {
 }
 
 Status Checkpoint::check_unchanged() const {
-  for (const auto& file : files_) MINKE_TRY(file->check_unchanged());
+  for (const auto& file : files_) MINKE_TRY(file->file().check_unchanged());
   return {};
 }
 
@@ -67,7 +68,7 @@ Status Checkpoint::add_file(const std::string& name) {
   for (const SafeTensor& tensor : file.tensors()) {
     const auto [it, is_new] = tensors_.emplace(tensor.name, CheckpointTensor{&file, &tensor});
     if (!is_new) {
-      return fail(Errc::kContent, "{}: tensor '{}': stands in {} too", path.string(),
+      return fail(Errc::kContent, "{}: tensor '{}': stands in {} too", printable_path(path),
                   printable(tensor.name), it->second.file->path().filename().string());
     }
     tensor_bytes_ += tensor.end - tensor.begin;
@@ -79,17 +80,17 @@ Status Checkpoint::open_single() {
   MINKE_ASSIGN(const auto names, safetensors_names(dir_));
   if (names.empty()) {
     return fail(Errc::kMissing, "{}: no {} and no {} (only safetensors weights are read)",
-                dir_.string(), kSingleName, kIndexName);
+                printable_path(dir_), kSingleName, kIndexName);
   }
   if (names.size() > 1) {
     return fail(Errc::kMissing, "{}: {} .safetensors files, but no {} that says what is in them",
-                dir_.string(), names.size(), kIndexName);
+                printable_path(dir_), names.size(), kIndexName);
   }
   return add_file(names.front());
 }
 
 Status Checkpoint::open_indexed(std::string_view text) {
-  const std::string place = (dir_ / kIndexName).string();
+  const std::string place = printable_path(dir_ / kIndexName);
   MINKE_ASSIGN(const nlohmann::json document, parse_json(text, place));
   MINKE_ASSIGN(const JsonFields top, JsonFields::of(document, place));
   const nlohmann::json* weight_map = top.find("weight_map");
@@ -115,8 +116,8 @@ Status Checkpoint::open_indexed(std::string_view text) {
   }
   for (const auto& [name, entry] : tensors_) {
     if (!weight_map->contains(std::string(name))) {
-      return fail(Errc::kContent, "{}: tensor '{}': not listed in {}", entry.file->path().string(),
-                  printable(name), kIndexName);
+      return fail(Errc::kContent, "{}: tensor '{}': not listed in {}",
+                  printable_path(entry.file->path()), printable(name), kIndexName);
     }
   }
   if (top.has("metadata")) {

@@ -4,6 +4,7 @@
 
 #include "convert/file_text.h"
 #include "convert/json.h"
+#include "runtime/input_file.h"
 
 namespace minke::convert {
 namespace {
@@ -184,8 +185,8 @@ std::string directory_name(const std::filesystem::path& dir) {
 Result<HfConfig> read_hf_config(const std::filesystem::path& dir) {
   MINKE_ASSIGN(const auto path, resolve_in(dir, "config.json"));
   MINKE_ASSIGN(const std::string text, read_text(path, kMaxConfigBytes));
-  MINKE_ASSIGN(const nlohmann::json document, parse_json(text, path.string()));
-  MINKE_ASSIGN(const JsonFields fields, JsonFields::of(document, path.string()));
+  MINKE_ASSIGN(const nlohmann::json document, parse_json(text, printable_path(path)));
+  MINKE_ASSIGN(const JsonFields fields, JsonFields::of(document, printable_path(path)));
   MINKE_TRY(check_architecture(fields));
   MINKE_TRY(check_fixed_options(fields));
 
@@ -212,7 +213,7 @@ Result<HfGeneration> read_hf_generation(const std::filesystem::path& dir) {
   HfGeneration generation;
   MINKE_ASSIGN(const auto text, read_text_if_there(dir, kName, kMaxConfigBytes));
   if (!text) return generation;
-  const std::string path = (dir / kName).string();
+  const std::string path = printable_path(dir / kName);
   MINKE_ASSIGN(const nlohmann::json document, parse_json(*text, path));
   MINKE_ASSIGN(const JsonFields fields, JsonFields::of(document, path));
   MINKE_ASSIGN(const bool samples, fields.get_bool_or("do_sample", true));

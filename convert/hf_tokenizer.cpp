@@ -7,6 +7,7 @@
 #include "convert/file_text.h"
 #include "convert/json.h"
 #include "convert/pretokenizer.h"
+#include "runtime/input_file.h"
 #include "runtime/utf8.h"
 
 namespace minke::convert {
@@ -203,7 +204,7 @@ bool template_begins_with_special(const JsonFields& top) {
 Status read_model(const std::filesystem::path& dir, const HfConfig& config, HfTokenizer& out) {
   MINKE_ASSIGN(const auto path, resolve_in(dir, "tokenizer.json"));
   MINKE_ASSIGN(const std::string text, read_text(path, kMaxTokenizerBytes));
-  const std::string file = path.string();
+  const std::string file = printable_path(path);
   MINKE_ASSIGN(const json document, parse_json(text, file));
   MINKE_ASSIGN(const JsonFields top, JsonFields::of(document, file));
   MINKE_ASSIGN(const JsonFields model, top.get_object("model"));
@@ -267,7 +268,7 @@ Status read_tokenizer_config(const std::filesystem::path& dir, HfTokenizer& out)
   constexpr const char* kName = "tokenizer_config.json";
   MINKE_ASSIGN(const auto text, read_text_if_there(dir, kName, kMaxConfigBytes));
   if (text) {
-    const std::string file = (dir / kName).string();
+    const std::string file = printable_path(dir / kName);
     MINKE_ASSIGN(const json document, parse_json(*text, file));
     MINKE_ASSIGN(const JsonFields fields, JsonFields::of(document, file));
     MINKE_TRY(read_named_token(fields, "bos_token", out, out.bos_id));
@@ -295,7 +296,7 @@ Result<HfTokenizer> read_hf_tokenizer(const std::filesystem::path& dir, const Hf
   for (const auto& id : {tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id}) {
     if (id && *id >= config.vocab_size) {
       return fail(Errc::kContent, "{}: token id {} of config.json is beyond the vocabulary of {}",
-                  dir.string(), *id, config.vocab_size);
+                  printable_path(dir), *id, config.vocab_size);
     }
   }
   return tokenizer;

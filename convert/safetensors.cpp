@@ -1,17 +1,12 @@
 #include "convert/safetensors.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "convert/safetensors_header.h"
+#include "runtime/input_file.h"
 #include "runtime/utf8.h"
 
 namespace minke::convert {
@@ -35,10 +30,6 @@ constexpr std::array kTypes = {
     TypeInfo{SourceType::kI8, "I8", 1},          TypeInfo{SourceType::kU8, "U8", 1},
     TypeInfo{SourceType::kBool, "BOOL", 1},
 };
-
-int64_t change_time_ns(const struct stat& info) {
-  return int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
-}
 
 /// Bytes of a tensor; false if they do not fit 64 bits.
 bool byte_size(const SafeTensor& tensor, uint64_t& bytes) {
@@ -66,104 +57,43 @@ const SourceType* find_source_type(std::string_view name) noexcept {
   return it == kTypes.end() ? nullptr : &it->type;
 }
 
-SafetensorsFile::SafetensorsFile(SafetensorsFile&& other) noexcept
-    : path_(std::move(other.path_)),
-      fd_(std::exchange(other.fd_, -1)),
-      size_(other.size_),
-      changed_ns_(other.changed_ns_),
-      tensors_(std::move(other.tensors_)) {}
-
-SafetensorsFile& SafetensorsFile::operator=(SafetensorsFile&& other) noexcept {
-  std::swap(path_, other.path_);
-  std::swap(fd_, other.fd_);
-  std::swap(size_, other.size_);
-  std::swap(changed_ns_, other.changed_ns_);
-  std::swap(tensors_, other.tensors_);
-  return *this;
-}
-
-SafetensorsFile::~SafetensorsFile() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
 Result<SafetensorsFile> SafetensorsFile::open(const std::filesystem::path& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) {
-    return fail(errno == ENOENT ? Errc::kMissing : Errc::kIo, "{}: {}", path.string(),
-                std::strerror(errno));
-  }
-  SafetensorsFile file(path, fd);
-  struct stat info {};
-  if (::fstat(fd, &info) != 0) {
-    return fail(Errc::kIo, "{}: {}", path.string(), std::strerror(errno));
-  }
-  if (!S_ISREG(info.st_mode)) {
-    return fail(Errc::kContent, "{}: is not a regular file", path.string());
-  }
-  file.size_ = static_cast<uint64_t>(info.st_size);
-  file.changed_ns_ = change_time_ns(info);
+  MINKE_ASSIGN(InputFile input, InputFile::open(path));
+  SafetensorsFile file(std::move(input));
   MINKE_TRY(file.read_header());
   return file;
 }
 
-Status SafetensorsFile::read(uint64_t offset, std::span<std::byte> out) const {
-  while (!out.empty()) {
-    const ssize_t n = ::pread(fd_, out.data(), out.size(), static_cast<off_t>(offset));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      return fail(Errc::kIo, "{}: offset {:#x}: {}", path_.string(), offset, std::strerror(errno));
-    }
-    if (n == 0) {
-      return fail(Errc::kIo, "{}: offset {:#x}: the file became shorter while it was read",
-                  path_.string(), offset);
-    }
-    offset += static_cast<uint64_t>(n);
-    out = out.subspan(static_cast<size_t>(n));
-  }
-  return {};
-}
-
-Status SafetensorsFile::check_unchanged() const {
-  struct stat info {};
-  if (::fstat(fd_, &info) != 0) {
-    return fail(Errc::kIo, "{}: {}", path_.string(), std::strerror(errno));
-  }
-  if (static_cast<uint64_t>(info.st_size) != size_ || change_time_ns(info) != changed_ns_) {
-    return fail(Errc::kIo, "{}: the file was changed while it was read", path_.string());
-  }
-  return {};
-}
-
 Status SafetensorsFile::read_header() {
   uint64_t length = 0;
-  if (size_ < sizeof length) {
+  if (file_.size_bytes() < sizeof length) {
     return fail(Errc::kContent, "{}: too short for a header (got {} bytes, allowed 8 or more)",
-                path_.string(), size_);
+                printable_path(path()), file_.size_bytes());
   }
-  MINKE_TRY(read(0, std::as_writable_bytes(std::span(&length, 1))));
+  MINKE_TRY(file_.read_at(0, std::as_writable_bytes(std::span(&length, 1))));
   if (length == 0 || length > kMaxHeaderBytes) {
     return fail(Errc::kContent, "{}: offset 0x0: header length (got {}, allowed 1 to {})",
-                path_.string(), length, kMaxHeaderBytes);
+                printable_path(path()), length, kMaxHeaderBytes);
   }
-  if (length > size_ - sizeof length) {
+  if (length > file_.size_bytes() - sizeof length) {
     return fail(Errc::kContent,
                 "{}: offset 0x0: the header is longer than the file (got {}, allowed {})",
-                path_.string(), length, size_ - sizeof length);
+                printable_path(path()), length, file_.size_bytes() - sizeof length);
   }
   std::string text(length, '\0');
-  MINKE_TRY(read(sizeof length, std::as_writable_bytes(std::span(text))));
-  MINKE_ASSIGN(tensors_, parse_safetensors_header(text, path_.string()));
+  MINKE_TRY(file_.read_at(sizeof length, std::as_writable_bytes(std::span(text))));
+  MINKE_ASSIGN(tensors_, parse_safetensors_header(text, printable_path(path())));
   return check_layout(sizeof length + length);
 }
 
 Status SafetensorsFile::check_layout(uint64_t data_start) {
-  const uint64_t data_bytes = size_ - data_start;
+  const uint64_t data_bytes = file_.size_bytes() - data_start;
   std::ranges::sort(tensors_, [](const SafeTensor& a, const SafeTensor& b) {
     return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
   });
   const auto bad = [this](const SafeTensor& tensor, const std::string& reason) {
-    return fail(Errc::kContent, "{}: tensor '{}': {}", path_.string(), printable(tensor.name),
-                reason);
+    return fail(Errc::kContent, "{}: tensor '{}': {}", printable_path(path()),
+                printable(tensor.name), reason);
   };
   uint64_t expected = 0;
   for (SafeTensor& tensor : tensors_) {
@@ -192,8 +122,8 @@ Status SafetensorsFile::check_layout(uint64_t data_start) {
     tensor.end += data_start;
   }
   if (expected != data_bytes) {
-    return fail(Errc::kContent, "{}: offset {:#x}: {} bytes after the last tensor", path_.string(),
-                data_start + expected, data_bytes - expected);
+    return fail(Errc::kContent, "{}: offset {:#x}: {} bytes after the last tensor",
+                printable_path(path()), data_start + expected, data_bytes - expected);
   }
   std::ranges::sort(tensors_, {}, &SafeTensor::name);
   const auto twice = std::ranges::adjacent_find(tensors_, {}, &SafeTensor::name);

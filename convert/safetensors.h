@@ -5,12 +5,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "runtime/input_file.h"
 #include "runtime/result.h"
 #include "runtime/tensor.h"
 
@@ -50,34 +51,25 @@ struct SafeTensor {
 
 /// An open file with a checked header: tensors lie side by side and fill the file exactly, and each
 /// has as many bytes as its shape needs. Reads go through pread, so that a file that is cut short
-/// meanwhile gives an error and not a SIGBUS. Movable; read() is thread-safe.
+/// meanwhile gives an error and not a SIGBUS. Movable; file().read_at() is thread-safe.
 class SafetensorsFile {
  public:
   static constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 
   /// Errors: kMissing, kIo, kContent.
   static Result<SafetensorsFile> open(const std::filesystem::path& path);
-  SafetensorsFile(SafetensorsFile&& other) noexcept;
-  SafetensorsFile& operator=(SafetensorsFile&& other) noexcept;
-  ~SafetensorsFile();
 
-  const std::filesystem::path& path() const noexcept { return path_; }
+  const InputFile& file() const noexcept { return file_; }
+  const std::filesystem::path& path() const noexcept { return file_.path(); }
   /// Ordered by name.
   std::span<const SafeTensor> tensors() const noexcept { return tensors_; }
-  /// Fills `out` from an offset in the file. Errors: kIo.
-  Status read(uint64_t offset, std::span<std::byte> out) const;
-  /// Error kIo if the file's size or time of change is not what it was at open.
-  Status check_unchanged() const;
 
  private:
-  SafetensorsFile(std::filesystem::path path, int fd) : path_(std::move(path)), fd_(fd) {}
+  explicit SafetensorsFile(InputFile file) : file_(std::move(file)) {}
   Status read_header();
   Status check_layout(uint64_t data_start);
 
-  std::filesystem::path path_;
-  int fd_ = -1;
-  uint64_t size_ = 0;
-  int64_t changed_ns_ = 0;
+  InputFile file_;
   std::vector<SafeTensor> tensors_;
 };
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "convert/source_values.h"
+#include "runtime/input_file.h"
 
 namespace minke::convert {
 namespace {
@@ -41,7 +42,8 @@ Status load_values(const CheckpointTensor& source, int64_t first, size_t n,
   const size_t width = source_type_bytes(source.tensor->type);
   bytes.resize(n * width);
   values.resize(n);
-  MINKE_TRY(source.file->read(source.tensor->begin + static_cast<uint64_t>(first) * width, bytes));
+  MINKE_TRY(source.file->file().read_at(source.tensor->begin + static_cast<uint64_t>(first) * width,
+                                        bytes));
   decode_values(source.tensor->type, bytes.data(), values);
   return {};
 }
@@ -73,7 +75,7 @@ Status check_finite(const Piece& piece, int64_t cols, const Scratch& scratch) {
   const CheckpointTensor& source = piece.slab->source.weights;
   const int64_t index = piece.first_row * cols + static_cast<int64_t>(*bad);
   return fail(Errc::kContent, "{}: tensor '{}': {} at index {} (row {}, column {})",
-              source.file->path().string(), source.tensor->name, scratch.values[*bad], index,
+              printable_path(source.file->path()), source.tensor->name, scratch.values[*bad], index,
               index / cols, index % cols);
 }
 

@@ -6,6 +6,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "runtime/input_file.h"
 #include "runtime/utf8.h"
 
 namespace minke::convert {
@@ -122,7 +123,8 @@ class Planner {
     const std::string name = from_ + from + ".weight";
     const CheckpointTensor* entry = checkpoint_.find(name);
     if (entry == nullptr) {
-      return fail(Errc::kContent, "{}: tensor '{}': is missing", checkpoint_.dir().string(), name);
+      return fail(Errc::kContent, "{}: tensor '{}': is missing", printable_path(checkpoint_.dir()),
+                  name);
     }
     const SafeTensor& tensor = *entry->tensor;
     if (tensor.shape != shape) {
@@ -209,7 +211,7 @@ class Planner {
   }
 
   static tl::unexpected<Error> bad(const CheckpointTensor& entry, const std::string& reason) {
-    return fail(Errc::kContent, "{}: tensor '{}': {}", entry.file->path().string(),
+    return fail(Errc::kContent, "{}: tensor '{}': {}", printable_path(entry.file->path()),
                 printable(entry.tensor->name), reason);
   }
 

@@ -5,6 +5,7 @@
 #include <bit>
 #include <string>
 
+#include "runtime/input_file.h"
 #include "runtime/utf8.h"
 
 namespace minke {
@@ -49,8 +50,8 @@ Result<Bpe> Bpe::from_gguf(const GgufFile& file, const Vocabulary& vocabulary) {
   for (size_t i = 0; i < lines.size(); ++i) {
     const std::string_view line = lines[i];
     const auto bad = [&](std::string_view reason) {
-      return fail(Errc::kContent, "{}: key '{}': entry {} ('{}') {}", file.path().string(), kMerges,
-                  i, printable(line), reason);
+      return fail(Errc::kContent, "{}: key '{}': entry {} ('{}') {}", printable_path(file.path()),
+                  kMerges, i, printable(line), reason);
     };
     const size_t space = line.find(' ');
     if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos) {

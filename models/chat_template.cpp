@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include "runtime/input_file.h"
 
 namespace minke {
 namespace {
@@ -109,12 +110,12 @@ Result<ChatTemplate> ChatTemplate::from_gguf(const GgufFile& file) {
   if (!file.has(kKey)) {
     return fail(Errc::kUnsupported,
                 "{}: the file has no chat template; choose one with --chat-template a|b|c",
-                file.path().string());
+                printable_path(file.path()));
   }
   MINKE_ASSIGN(const auto jinja, file.get_string(kKey));
   auto found = from_jinja(jinja);
   if (!found)
-    return fail(found.error().code, "{}: {}", file.path().string(), found.error().message);
+    return fail(found.error().code, "{}: {}", printable_path(file.path()), found.error().message);
   return found;
 }
 

@@ -1,6 +1,7 @@
 #include "models/model.h"
 
 #include "models/deepseek2/weights.h"
+#include "runtime/input_file.h"
 
 namespace minke {
 
@@ -20,8 +21,8 @@ Result<std::unique_ptr<Model>> Model::open(const std::filesystem::path& path) {
   MINKE_ASSIGN(Tokenizer tokenizer, Tokenizer::from_gguf(file));
   if (tokenizer.vocab_size() != config.n_vocab)
     return fail(Errc::kContent,
-                "{}: key 'tokenizer.ggml.tokens': wrong length (got {}, allowed {})", path.string(),
-                tokenizer.vocab_size(), config.n_vocab);
+                "{}: key 'tokenizer.ggml.tokens': wrong length (got {}, allowed {})",
+                printable_path(path), tokenizer.vocab_size(), config.n_vocab);
   return std::unique_ptr<Model>(new Model(std::move(file), config,
                                           std::make_unique<deepseek2::Weights>(std::move(weights)),
                                           std::move(tokenizer)));

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "models/deepseek2/graph.h"
+#include "runtime/input_file.h"
 #include "runtime/system.h"
 
 namespace minke {
@@ -118,7 +119,7 @@ Error Runner::locate_non_finite(const Step& step) {
   for (size_t i = 0; i < all_rows.size(); ++i) all_rows[i] = static_cast<int32_t>(i);
   Step all = step;
   all.output_rows = all_rows;
-  const std::string file = model_->file().path().string();
+  const std::string file = printable_path(model_->file().path());
   for (int n_layers = 0; n_layers <= model_->config().n_layers; ++n_layers) {
     Result<Graph> graph = deepseek2::build_hidden_graph(model_->config(), model_->weights(),
                                                         config_.n_batch, n_layers);

@@ -5,7 +5,7 @@
 #include <string>
 #include <variant>
 
-#include "runtime/mmap.h"
+#include "runtime/input_file.h"
 
 namespace minke {
 namespace {

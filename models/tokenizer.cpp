@@ -10,6 +10,7 @@
 #include "models/pretokenizer.h"
 #include "models/token_trie.h"
 #include "models/vocabulary.h"
+#include "runtime/input_file.h"
 #include "runtime/utf8.h"
 #include "runtime/utf8_step.h"
 
@@ -52,7 +53,7 @@ Result<TokenId> read_id(const GgufFile& file, std::string_view key, const Vocabu
   MINKE_ASSIGN(const uint64_t id, file.get_uint(key));
   if (id >= static_cast<uint64_t>(vocabulary.size())) {
     return fail(Errc::kContent, "{}: key '{}': token {} of a vocabulary of {}",
-                file.path().string(), key, id, vocabulary.size());
+                printable_path(file.path()), key, id, vocabulary.size());
   }
   return static_cast<TokenId>(id);
 }
@@ -88,12 +89,12 @@ Result<Tokenizer> Tokenizer::from_gguf(const GgufFile& file) {
     return fail(Errc::kUnsupported,
                 "{}: key 'tokenizer.ggml.model': '{}' is not supported (allowed 'gpt2', byte-level "
                 "BPE)",
-                file.path().string(), printable(model));
+                printable_path(file.path()), printable(model));
   }
   MINKE_ASSIGN(const auto pre, file.get_string("tokenizer.ggml.pre"));
   auto split = find_pretokenizer(pre);
   if (!split) {
-    return fail(split.error().code, "{}: key 'tokenizer.ggml.pre': {}", file.path().string(),
+    return fail(split.error().code, "{}: key 'tokenizer.ggml.pre': {}", printable_path(file.path()),
                 split.error().message);
   }
   MINKE_ASSIGN(auto vocabulary, Vocabulary::from_gguf(file));

@@ -6,6 +6,7 @@
 #include <limits>
 #include <optional>
 
+#include "runtime/input_file.h"
 #include "runtime/utf8.h"
 #include "runtime/utf8_step.h"
 
@@ -111,7 +112,7 @@ Status Vocabulary::read_types(const GgufFile& file) {
   for (size_t i = 0; i < types.size(); ++i) {
     if (types[i] < 1 || types[i] > 6) {
       return fail(Errc::kContent, "{}: key '{}': entry {} is {} (allowed 1 to 6)",
-                  file.path().string(), kTypes, i, types[i]);
+                  printable_path(file.path()), kTypes, i, types[i]);
     }
     types_[i] = static_cast<TokenType>(types[i]);
     if (types_[i] != TokenType::kUserDefined) continue;
@@ -129,12 +130,12 @@ Status Vocabulary::index(const GgufFile& file) {
     const std::string& text = texts_[i];
     if (text.empty() || text.size() > kMaxTokenBytes) {
       return fail(Errc::kContent, "{}: key '{}': token {} is {} bytes long (allowed 1 to {})",
-                  file.path().string(), kTokens, i, text.size(), kMaxTokenBytes);
+                  printable_path(file.path()), kTokens, i, text.size(), kMaxTokenBytes);
     }
     const auto [known, is_new] = by_text_.emplace(text, static_cast<TokenId>(i));
     if (!is_new) {
       return fail(Errc::kContent, "{}: key '{}': tokens {} and {} are the same ('{}')",
-                  file.path().string(), kTokens, known->second, i, printable(text));
+                  printable_path(file.path()), kTokens, known->second, i, printable(text));
     }
     const auto byte =
         types_[i] == TokenType::kByte ? parse_byte_token(text) : std::optional<char>();
@@ -160,7 +161,7 @@ Status Vocabulary::find_bytes(const GgufFile& file) {
     const bool in_utf8 = b < 0xC0 || (b >= 0xC2 && b <= 0xF4);
     if (id < 0 && in_utf8) {
       return fail(Errc::kContent, "{}: key '{}': no token stands for the byte 0x{:02X}",
-                  file.path().string(), kTokens, b);
+                  printable_path(file.path()), kTokens, b);
     }
   }
   return {};

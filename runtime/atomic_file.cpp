@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/mmap.h"
+#include "runtime/input_file.h"
 
 namespace minke {
 namespace fs = std::filesystem;

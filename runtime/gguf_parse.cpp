@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "runtime/gguf_parser.h"
+#include "runtime/input_file.h"
 #include "runtime/utf8.h"
 
 namespace minke::gguf {

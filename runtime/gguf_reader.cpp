@@ -10,6 +10,7 @@
 #include "runtime/gguf_parse.h"
 #include "runtime/gguf_split.h"
 #include "runtime/gguf_types.h"
+#include "runtime/input_file.h"
 #include "runtime/utf8.h"
 
 namespace minke {

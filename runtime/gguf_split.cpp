@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "runtime/gguf_types.h"
+#include "runtime/input_file.h"
 
 namespace minke::gguf {
 namespace fs = std::filesystem;

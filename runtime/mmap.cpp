@@ -1,9 +1,7 @@
 #include "runtime/mmap.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,18 +9,11 @@
 #include <system_error>
 #include <utility>
 
-#include "runtime/utf8.h"
+#include "runtime/input_file.h"
 
 namespace minke {
 namespace fs = std::filesystem;
 namespace {
-
-const char* kind_of(mode_t mode) noexcept {
-  if (S_ISDIR(mode)) return "is a directory";
-  if (S_ISFIFO(mode)) return "is a pipe";
-  if (S_ISSOCK(mode)) return "is a socket";
-  return "is a device";
-}
 
 int to_madvise(MappedFile::Advice advice) noexcept {
   switch (advice) {
@@ -40,43 +31,18 @@ int to_madvise(MappedFile::Advice advice) noexcept {
   return MADV_NORMAL;
 }
 
-Result<std::span<const std::byte>> map_descriptor(int fd, const fs::path& path) {
-  struct stat info {};
-  if (fstat(fd, &info) != 0) return tl::unexpected(io_error(path, errno));
-  if (!S_ISREG(info.st_mode)) {
-    return fail(Errc::kIo, "{}: {}, not a file", printable_path(path), kind_of(info.st_mode));
-  }
-  if (info.st_size <= 0) return fail(Errc::kContent, "{}: the file is empty", printable_path(path));
-  const auto size = static_cast<size_t>(info.st_size);
-  void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
-  if (data == MAP_FAILED) return tl::unexpected(io_error(path, errno));
-  return std::span(static_cast<const std::byte*>(data), size);
-}
-
 }  // namespace
 
-std::string printable_path(const fs::path& path) {
-  return path.empty() ? "''" : printable(path.string(), 4096);
-}
-
-Error io_error(const fs::path& path, int error) {
-  const bool missing = error == ENOENT || error == ENOTDIR;
-  const std::string reason =
-      error == ENOENT ? "no such file" : std::generic_category().message(error);
-  return {missing ? Errc::kMissing : Errc::kIo,
-          fmt::format("{}: {}", printable_path(path), reason)};
-}
-
 Result<MappedFile> MappedFile::open(const fs::path& path) {
-  // O_NONBLOCK: opening a pipe that nobody writes to must not hang.
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return tl::unexpected(io_error(path, errno));
-  auto bytes = map_descriptor(fd, path);
-  ::close(fd);  // The mapping holds the file.
-  if (!bytes) return tl::unexpected(std::move(bytes).error());
+  MINKE_ASSIGN(const InputFile input, InputFile::open(path));
+  const uint64_t size = input.size_bytes();
+  if (size == 0) return fail(Errc::kContent, "{}: the file is empty", printable_path(path));
+  // The mapping holds the file: the descriptor may go.
+  void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, input.descriptor(), 0);
+  if (data == MAP_FAILED) return tl::unexpected(io_error(path, errno));
   MappedFile file;
   file.path_ = path;
-  file.bytes_ = *bytes;
+  file.bytes_ = {static_cast<const std::byte*>(data), size};
   return file;
 }
 

@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <filesystem>
 #include <span>
-#include <string>
 
+#include "runtime/input_file.h"  // its errors name files as these do
 #include "runtime/result.h"
 
 namespace minke {
@@ -41,12 +41,5 @@ class MappedFile {
   std::filesystem::path path_;
   std::span<const std::byte> bytes_;
 };
-
-/// A path for a one-line message.
-std::string printable_path(const std::filesystem::path& path);
-
-/// "FILE: REASON" for a system call on `path` that failed with `error` (an errno). Errors: kMissing
-/// for a path that is not there, else kIo.
-Error io_error(const std::filesystem::path& path, int error);
 
 }  // namespace minke

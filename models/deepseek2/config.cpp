@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "runtime/mmap.h"
+#include "runtime/input_file.h"
 #include "runtime/utf8.h"
 
 namespace minke::deepseek2 {

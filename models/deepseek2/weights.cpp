@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "runtime/mmap.h"
+#include "runtime/input_file.h"
 #include "runtime/utf8.h"
 
 namespace minke::deepseek2 {

@@ -1,9 +1,11 @@
 #include "convert/checkpoint.h"
 
 #include <doctest/doctest.h>
+#include <sys/stat.h>
 
 #include <functional>
 
+#include "convert/convert.h"
 #include "tests/convert/checkpoint_builder.h"
 #include "tests/support.h"
 
@@ -135,6 +137,22 @@ TEST_CASE("the hub cache's links to blobs are followed") {
   fs::rename(snapshot / "model.safetensors", blobs / "0123");
   fs::create_symlink("../../blobs/0123", snapshot / "model.safetensors");
   CHECK(Checkpoint::open(snapshot));
+}
+
+TEST_CASE("a pipe in the place of any file is refused, and not waited for") {
+  const auto& recipe = *find_recipe("F32");
+  for (const char* name : {kFirst, kIndex, "config.json", "generation_config.json",
+                           "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}) {
+    CAPTURE(name);
+    const test::TempDir dir;
+    TinyModel().write_sharded(dir / "m");
+    fs::remove(dir / "m" / name);
+    REQUIRE(mkfifo((dir / "m" / name).c_str(), 0600) == 0);
+    const auto conversion = Conversion::prepare(dir / "m", recipe);
+    REQUIRE_FALSE(conversion);
+    CHECK(conversion.error().code == Errc::kIo);
+    CHECK(conversion.error().message == (dir / "m" / name).string() + ": is a pipe, not a file");
+  }
 }
 
 TEST_CASE("what is no checkpoint's directory is refused") {
