@@ -1,6 +1,7 @@
 #include "convert/checkpoint.h"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <system_error>
 #include <unordered_set>
@@ -123,8 +124,8 @@ Status Checkpoint::open_indexed(std::string_view text) {
   if (top.has("metadata")) {
     MINKE_ASSIGN(const JsonFields metadata, top.get_object("metadata"));
     MINKE_ASSIGN(const int64_t total,
-                 metadata.get_int_or("total_size", static_cast<int64_t>(tensor_bytes_), 0,
-                                     std::numeric_limits<int64_t>::max()));
+                 metadata.get_int_or("total_size", static_cast<int64_t>(tensor_bytes_),
+                                     {0, std::numeric_limits<int64_t>::max()}));
     if (static_cast<uint64_t>(total) != tensor_bytes_) {
       return metadata.error(
           Errc::kContent, "total_size",

@@ -5,13 +5,12 @@
 #include "convert/file_text.h"
 #include "convert/json.h"
 #include "runtime/input_file.h"
+#include "runtime/model_ranges.h"
 
 namespace minke::convert {
 namespace {
 
 constexpr size_t kMaxConfigBytes = 4 << 20;
-constexpr int64_t kMaxWidth = 1 << 20;
-constexpr int64_t kMaxTokenId = (1 << 24) - 1;
 
 Status check_architecture(const JsonFields& fields) {
   const nlohmann::json* names = fields.find("architectures");
@@ -46,7 +45,7 @@ Status check_fixed_options(const JsonFields& fields) {
     MINKE_ASSIGN(const bool value, fields.get_bool_or(key, false));
     if (value) return fields.error(Errc::kUnsupported, key, "got true, allowed false");
   }
-  MINKE_ASSIGN(const int64_t every, fields.get_int_or("moe_layer_freq", 1, 1, 1024));
+  MINKE_ASSIGN(const int64_t every, fields.get_int_or("moe_layer_freq", 1, ranges::kLayers));
   if (every != 1) {
     return fields.error(Errc::kUnsupported, "moe_layer_freq",
                         fmt::format("got {}, allowed 1", every));
@@ -55,19 +54,19 @@ Status check_fixed_options(const JsonFields& fields) {
 }
 
 Status read_attention(const JsonFields& fields, HfConfig& config) {
-  MINKE_ASSIGN(config.n_heads, fields.get_int("num_attention_heads", 1, 1024));
+  MINKE_ASSIGN(config.n_heads, fields.get_int("num_attention_heads", ranges::kHeads));
   MINKE_ASSIGN(const int64_t kv_heads,
-               fields.get_int_or("num_key_value_heads", config.n_heads, 1, 1024));
+               fields.get_int_or("num_key_value_heads", config.n_heads, ranges::kHeads));
   if (kv_heads != config.n_heads) {
     return fields.error(
         Errc::kUnsupported, "num_key_value_heads",
         fmt::format("got {}, allowed {} as num_attention_heads has", kv_heads, config.n_heads));
   }
-  MINKE_ASSIGN(config.q_lora_rank, fields.get_int_or("q_lora_rank", 0, 1, kMaxWidth));
-  MINKE_ASSIGN(config.kv_lora_rank, fields.get_int("kv_lora_rank", 1, 1 << 14));
-  MINKE_ASSIGN(config.qk_nope_dim, fields.get_int("qk_nope_head_dim", 1, 1024));
-  MINKE_ASSIGN(config.qk_rope_dim, fields.get_int("qk_rope_head_dim", 2, 1024));
-  MINKE_ASSIGN(config.v_dim, fields.get_int("v_head_dim", 1, 1024));
+  MINKE_ASSIGN(config.q_lora_rank, fields.get_int_or("q_lora_rank", 0, ranges::kQueryRank));
+  MINKE_ASSIGN(config.kv_lora_rank, fields.get_int("kv_lora_rank", ranges::kLatentRank));
+  MINKE_ASSIGN(config.qk_nope_dim, fields.get_int("qk_nope_head_dim", ranges::kHeadDim));
+  MINKE_ASSIGN(config.qk_rope_dim, fields.get_int("qk_rope_head_dim", ranges::kHeadDim));
+  MINKE_ASSIGN(config.v_dim, fields.get_int("v_head_dim", ranges::kHeadDim));
   if (config.qk_rope_dim % 2 != 0) {
     return fields.error(Errc::kContent, "qk_rope_head_dim",
                         fmt::format("got {}, allowed an even number", config.qk_rope_dim));
@@ -82,8 +81,8 @@ Status read_groups(const JsonFields& fields, HfConfig& config) {
     return fields.error(Errc::kUnsupported, "topk_method",
                         fmt::format("got '{}', allowed greedy or group_limited_greedy", method));
   }
-  MINKE_ASSIGN(config.n_groups, fields.get_int("n_group", 1, config.n_experts));
-  MINKE_ASSIGN(config.n_groups_used, fields.get_int("topk_group", 1, config.n_groups));
+  MINKE_ASSIGN(config.n_groups, fields.get_int("n_group", {1, config.n_experts}));
+  MINKE_ASSIGN(config.n_groups_used, fields.get_int("topk_group", {1, config.n_groups}));
   if (config.n_experts % config.n_groups != 0) {
     return fields.error(Errc::kContent, "n_group",
                         fmt::format("got {}, allowed a divisor of n_routed_experts {}",
@@ -98,26 +97,35 @@ Status read_groups(const JsonFields& fields, HfConfig& config) {
 }
 
 Status read_experts(const JsonFields& fields, HfConfig& config) {
-  MINKE_ASSIGN(config.dense_ff, fields.get_int("intermediate_size", 1, kMaxWidth));
-  MINKE_ASSIGN(config.n_experts, fields.get_int("n_routed_experts", 1, 1 << 14));
-  MINKE_ASSIGN(config.n_experts_used, fields.get_int("num_experts_per_tok", 1, config.n_experts));
-  MINKE_ASSIGN(config.n_shared_experts, fields.get_int("n_shared_experts", 1, 256));
-  MINKE_ASSIGN(config.expert_ff, fields.get_int("moe_intermediate_size", 1, 1 << 16));
+  MINKE_ASSIGN(config.dense_ff, fields.get_int("intermediate_size", ranges::kFeedForward));
+  MINKE_ASSIGN(config.n_experts, fields.get_int("n_routed_experts", ranges::kExperts));
+  MINKE_ASSIGN(config.n_experts_used, fields.get_int("num_experts_per_tok", {1, config.n_experts}));
+  MINKE_ASSIGN(config.n_shared_experts,
+               fields.get_int_or("n_shared_experts", 0, ranges::kSharedExperts));
+  MINKE_ASSIGN(config.expert_ff, fields.get_int("moe_intermediate_size", ranges::kFeedForward));
   MINKE_ASSIGN(config.n_dense_layers,
-               fields.get_int_or("first_k_dense_replace", 0, 0, config.n_layers));
-  MINKE_ASSIGN(config.routed_scale, fields.get_number_or("routed_scaling_factor", 1.0, 1e-6, 1e6));
+               fields.get_int_or("first_k_dense_replace", 0, {0, config.n_layers}));
+  MINKE_ASSIGN(config.routed_scale,
+               fields.get_number_or("routed_scaling_factor", 1.0, ranges::kExpertScale));
   MINKE_ASSIGN(config.norm_topk_prob, fields.get_bool_or("norm_topk_prob", false));
   return read_groups(fields, config);
 }
 
 Status read_yarn(const JsonFields& scaling, int64_t n_ctx, HfYarn& yarn) {
-  MINKE_ASSIGN(yarn.factor, scaling.get_number("factor", 1.0, 1e6));
+  MINKE_ASSIGN(yarn.factor, scaling.get_number("factor", ranges::kYarnFactor));
   MINKE_ASSIGN(yarn.original_ctx,
-               scaling.get_int_or("original_max_position_embeddings", n_ctx, 1, 1 << 30));
-  MINKE_ASSIGN(yarn.beta_fast, scaling.get_number_or("beta_fast", 32.0, 1e-3, 1e6));
-  MINKE_ASSIGN(yarn.beta_slow, scaling.get_number_or("beta_slow", 1.0, 1e-3, 1e6));
-  MINKE_ASSIGN(yarn.mscale_all_dim, scaling.get_number("mscale_all_dim", 1e-6, 1e3));
-  MINKE_ASSIGN(const double mscale, scaling.get_number("mscale", 1e-6, 1e3));
+               scaling.get_int_or("original_max_position_embeddings", n_ctx, ranges::kContext));
+  MINKE_ASSIGN(yarn.beta_fast, scaling.get_number_or("beta_fast", 32.0, ranges::kYarnBeta));
+  MINKE_ASSIGN(yarn.beta_slow, scaling.get_number_or("beta_slow", 1.0, ranges::kYarnBeta));
+  // Compared as they are stored.
+  if (static_cast<float>(yarn.beta_slow) >= static_cast<float>(yarn.beta_fast)) {
+    return scaling.error(
+        Errc::kContent, "beta_slow",
+        fmt::format("got {}, allowed below beta_fast, {}", yarn.beta_slow, yarn.beta_fast));
+  }
+  constexpr NumberRange kMscale{1e-6, 10 * ranges::kYarnLogMultiplier.high};
+  MINKE_ASSIGN(yarn.mscale_all_dim, scaling.get_number("mscale_all_dim", kMscale));
+  MINKE_ASSIGN(const double mscale, scaling.get_number("mscale", kMscale));
   if (mscale != yarn.mscale_all_dim) {
     return scaling.error(
         Errc::kUnsupported, "mscale",
@@ -129,11 +137,12 @@ Status read_yarn(const JsonFields& scaling, int64_t n_ctx, HfYarn& yarn) {
 /// Old files have rope_theta and rope_scaling {"type"}, newer ones rope_parameters {"rope_type",
 /// "rope_theta"} in their place.
 Status read_rope(const JsonFields& fields, HfConfig& config) {
-  MINKE_ASSIGN(config.rope_theta, fields.get_number_or("rope_theta", 10000.0, 1.0, 1e9));
+  MINKE_ASSIGN(config.rope_theta, fields.get_number_or("rope_theta", 10000.0, ranges::kRopeTheta));
   const char* key = fields.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
   if (!fields.has(key)) return {};
   MINKE_ASSIGN(const JsonFields scaling, fields.get_object(key));
-  MINKE_ASSIGN(config.rope_theta, scaling.get_number_or("rope_theta", config.rope_theta, 1.0, 1e9));
+  MINKE_ASSIGN(config.rope_theta,
+               scaling.get_number_or("rope_theta", config.rope_theta, ranges::kRopeTheta));
   const char* type_key = scaling.has("rope_type") ? "rope_type" : "type";
   MINKE_ASSIGN(const std::string type, scaling.get_string_or(type_key, "default"));
   if (type == "default") return {};
@@ -170,7 +179,7 @@ Status read_token_id(const JsonFields& fields, const char* key, std::optional<in
   const nlohmann::json* value = fields.find(key);
   // A list names several tokens that end an answer; the tokenizer's own one is the first.
   if (value == nullptr || value->is_array()) return {};
-  MINKE_ASSIGN(id, fields.get_int(key, 0, kMaxTokenId));
+  MINKE_ASSIGN(id, fields.get_int(key, {0, ranges::kVocab.high - 1}));
   return {};
 }
 
@@ -192,11 +201,11 @@ Result<HfConfig> read_hf_config(const std::filesystem::path& dir) {
 
   HfConfig config;
   config.name = directory_name(dir);
-  MINKE_ASSIGN(config.hidden_size, fields.get_int("hidden_size", 1, 1 << 17));
-  MINKE_ASSIGN(config.n_layers, fields.get_int("num_hidden_layers", 1, 1024));
-  MINKE_ASSIGN(config.vocab_size, fields.get_int("vocab_size", 1, kMaxTokenId + 1));
-  MINKE_ASSIGN(config.n_ctx, fields.get_int("max_position_embeddings", 1, 1 << 26));
-  MINKE_ASSIGN(config.rms_eps, fields.get_number_or("rms_norm_eps", 1e-6, 1e-12, 1.0));
+  MINKE_ASSIGN(config.hidden_size, fields.get_int("hidden_size", ranges::kHidden));
+  MINKE_ASSIGN(config.n_layers, fields.get_int("num_hidden_layers", ranges::kLayers));
+  MINKE_ASSIGN(config.vocab_size, fields.get_int("vocab_size", ranges::kVocab));
+  MINKE_ASSIGN(config.n_ctx, fields.get_int("max_position_embeddings", ranges::kContext));
+  MINKE_ASSIGN(config.rms_eps, fields.get_number_or("rms_norm_eps", 1e-6, ranges::kRmsEps));
   MINKE_ASSIGN(config.tied_embeddings, fields.get_bool_or("tie_word_embeddings", false));
   MINKE_TRY(read_attention(fields, config));
   MINKE_TRY(read_experts(fields, config));
@@ -222,13 +231,13 @@ Result<HfGeneration> read_hf_generation(const std::filesystem::path& dir) {
     return generation;
   }
   if (fields.has("temperature")) {
-    MINKE_ASSIGN(generation.temperature, fields.get_number("temperature", 0.0, 100.0));
+    MINKE_ASSIGN(generation.temperature, fields.get_number("temperature", {0, 100}));
   }
   if (fields.has("top_p")) {
-    MINKE_ASSIGN(generation.top_p, fields.get_number("top_p", 0.0, 1.0));
+    MINKE_ASSIGN(generation.top_p, fields.get_number("top_p", {0, 1}));
   }
   if (fields.has("top_k")) {
-    MINKE_ASSIGN(generation.top_k, fields.get_int("top_k", 0, 1 << 24));
+    MINKE_ASSIGN(generation.top_k, fields.get_int("top_k", {0, 1 << 24}));
   }
   return generation;
 }

@@ -1,6 +1,7 @@
 #include "convert/json.h"
 
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "runtime/utf8.h"
@@ -136,41 +137,40 @@ Result<const json*> JsonFields::need(const char* key) const {
   return value;
 }
 
-Result<int64_t> JsonFields::get_int(const char* key, int64_t lowest, int64_t highest) const {
+Result<int64_t> JsonFields::get_int(const char* key, IntRange range) const {
   MINKE_ASSIGN(const json* value, need(key));
   // A number too large for 64 bits arrives as a float, so it fails here too.
   const bool fits =
       value->is_number_integer() && (!value->is_number_unsigned() ||
                                      value->get<uint64_t>() <= std::numeric_limits<int64_t>::max());
-  if (!fits || value->get<int64_t>() < lowest || value->get<int64_t>() > highest) {
+  if (!fits || !range.contains(value->get<int64_t>())) {
     return error(
         Errc::kContent, key,
-        fmt::format("got {}, allowed an integer {} to {}", preview(*value), lowest, highest));
+        fmt::format("got {}, allowed an integer {} to {}", preview(*value), range.low, range.high));
   }
   return value->get<int64_t>();
 }
 
-Result<int64_t> JsonFields::get_int_or(const char* key, int64_t fallback, int64_t lowest,
-                                       int64_t highest) const {
+Result<int64_t> JsonFields::get_int_or(const char* key, int64_t fallback, IntRange range) const {
   if (!has(key)) return fallback;
-  return get_int(key, lowest, highest);
+  return get_int(key, range);
 }
 
-Result<double> JsonFields::get_number(const char* key, double lowest, double highest) const {
+Result<double> JsonFields::get_number(const char* key, NumberRange range) const {
   MINKE_ASSIGN(const json* value, need(key));
   const double number = value->is_number() ? value->get<double>() : NAN;
-  if (!(number >= lowest && number <= highest)) {
-    return error(
-        Errc::kContent, key,
-        fmt::format("got {}, allowed a number {} to {}", preview(*value), lowest, highest));
+  if (!range.contains(number)) {
+    return error(Errc::kContent, key,
+                 fmt::format("got {}, allowed a number {:g} to {:g}", preview(*value), range.low,
+                             range.high));
   }
   return number;
 }
 
-Result<double> JsonFields::get_number_or(const char* key, double fallback, double lowest,
-                                         double highest) const {
+Result<double> JsonFields::get_number_or(const char* key, double fallback,
+                                         NumberRange range) const {
   if (!has(key)) return fallback;
-  return get_number(key, lowest, highest);
+  return get_number(key, range);
 }
 
 Result<bool> JsonFields::get_bool_or(const char* key, bool fallback) const {

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "runtime/model_ranges.h"
 #include "runtime/result.h"
 
 namespace minke::convert {
@@ -32,13 +32,11 @@ class JsonFields {
   bool has(const char* key) const { return find(key) != nullptr; }
   const nlohmann::json* find(const char* key) const;
 
-  Result<int64_t> get_int(const char* key, int64_t lowest, int64_t highest) const;
-  Result<int64_t> get_int_or(const char* key, int64_t fallback, int64_t lowest,
-                             int64_t highest) const;
+  Result<int64_t> get_int(const char* key, IntRange range) const;
+  Result<int64_t> get_int_or(const char* key, int64_t fallback, IntRange range) const;
   /// An integer or a fraction, finite.
-  Result<double> get_number(const char* key, double lowest, double highest) const;
-  Result<double> get_number_or(const char* key, double fallback, double lowest,
-                               double highest) const;
+  Result<double> get_number(const char* key, NumberRange range) const;
+  Result<double> get_number_or(const char* key, double fallback, NumberRange range) const;
   Result<bool> get_bool_or(const char* key, bool fallback) const;
   Result<std::string> get_string(const char* key) const;
   Result<std::string> get_string_or(const char* key, const char* fallback) const;

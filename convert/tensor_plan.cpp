@@ -81,6 +81,7 @@ class Planner {
     MINKE_TRY(stacked("ffn_gate_exps", "gate_proj", c.expert_ff, c.hidden_size));
     MINKE_TRY(stacked("ffn_up_exps", "up_proj", c.expert_ff, c.hidden_size));
     MINKE_TRY(stacked("ffn_down_exps", "down_proj", c.hidden_size, c.expert_ff));
+    if (c.n_shared_experts == 0) return {};
     return mlp("ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp", "mlp.shared_experts.",
                c.n_shared_experts * c.expert_ff);
   }

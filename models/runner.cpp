@@ -5,6 +5,7 @@
 
 #include "models/deepseek2/graph.h"
 #include "runtime/input_file.h"
+#include "runtime/model_ranges.h"
 #include "runtime/system.h"
 
 namespace minke {
@@ -34,12 +35,11 @@ int default_context(const Model& model, const RunnerConfig& config) {
 }
 
 Status check(const RunnerConfig& config) {
-  constexpr int kMaxContext = 1 << 24;
-  if (config.n_ctx < 0 || config.n_ctx > kMaxContext)
+  if (config.n_ctx < 0 || config.n_ctx > ranges::kContext.high)
     return fail(Errc::kUsage,
                 "a context of {} tokens is impossible: use 1 to {}, or 0 for the "
                 "model's",
-                config.n_ctx, kMaxContext);
+                config.n_ctx, ranges::kContext.high);
   if (config.n_batch < 1 || config.n_batch > 65536)
     return fail(Errc::kUsage, "a batch of {} tokens is impossible: use 1 to 65536", config.n_batch);
   if (config.n_sequences < 1 || config.n_sequences > 1024)

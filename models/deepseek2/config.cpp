@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <string>
 #include <utility>
 
 #include "runtime/input_file.h"
+#include "runtime/model_ranges.h"
 #include "runtime/utf8.h"
 
 namespace minke::deepseek2 {
@@ -31,30 +31,32 @@ class KeyReader {
                 reason);
   }
 
-  Status integer(std::string_view name, int low, int high, int& out) const {
+  /// The range's bounds fit an int.
+  Status integer(std::string_view name, IntRange range, int& out) const {
     MINKE_ASSIGN(const uint64_t value, file_.get_uint(key(name)));
-    if (std::cmp_less(value, low) || std::cmp_greater(value, high)) {
-      return bad(name, fmt::format("out of range (got {}, allowed {} to {})", value, low, high));
+    if (std::cmp_less(value, range.low) || std::cmp_greater(value, range.high)) {
+      return bad(name, fmt::format("out of range (got {}, allowed {} to {})", value, range.low,
+                                   range.high));
     }
     out = static_cast<int>(value);
     return {};
   }
   /// Leaves `out` as it is where the file has no such key.
-  Status optional_integer(std::string_view name, int low, int high, int& out) const {
-    return has(name) ? integer(name, low, high, out) : Status{};
+  Status optional_integer(std::string_view name, IntRange range, int& out) const {
+    return has(name) ? integer(name, range, out) : Status{};
   }
 
-  /// Allowed: low to high, which leaves out NaN and infinities.
-  Status number(std::string_view name, double low, double high, float& out) const {
+  Status number(std::string_view name, NumberRange range, float& out) const {
     MINKE_ASSIGN(const double value, file_.get_float(key(name)));
-    if (!(value >= low && value <= high)) {
-      return bad(name, fmt::format("out of range (got {}, allowed {} to {})", value, low, high));
+    if (!range.contains(value)) {
+      return bad(name, fmt::format("out of range (got {}, allowed {:g} to {:g})", value, range.low,
+                                   range.high));
     }
     out = static_cast<float>(value);
     return {};
   }
-  Status optional_number(std::string_view name, double low, double high, float& out) const {
-    return has(name) ? number(name, low, high, out) : Status{};
+  Status optional_number(std::string_view name, NumberRange range, float& out) const {
+    return has(name) ? number(name, range, out) : Status{};
   }
 
   const GgufFile& file() const { return file_; }
@@ -62,17 +64,6 @@ class KeyReader {
  private:
   const GgufFile& file_;
 };
-
-// Bounds that no model of the family comes near; they keep every product of two of these numbers
-// within 64 bits and every buffer that is made from them within reason.
-constexpr int kMaxLayers = 1024;
-constexpr int kMaxContext = 1 << 24;
-constexpr int kMaxWidth = 1 << 20;
-constexpr int kMaxHeads = 4096;
-constexpr int kMaxHeadDim = 4096;
-constexpr int kMaxRank = 1 << 16;
-constexpr int kMaxVocab = 1 << 21;
-constexpr int kMaxExperts = 8192;
 
 Status check_architecture(const GgufFile& file) {
   MINKE_ASSIGN(const std::string_view architecture, file.get_string("general.architecture"));
@@ -85,17 +76,17 @@ Status check_architecture(const GgufFile& file) {
 
 /// Rows of the vocabulary: the key where the file has it, else the list of tokens.
 Status read_vocab(const KeyReader& keys, Config& config) {
-  MINKE_TRY(keys.optional_integer("vocab_size", 1, kMaxVocab, config.n_vocab));
+  MINKE_TRY(keys.optional_integer("vocab_size", ranges::kVocab, config.n_vocab));
   const auto entries = keys.file().entries();
   const auto tokens = std::ranges::find(entries, "tokenizer.ggml.tokens", &GgufFile::Entry::key);
   const uint64_t n_tokens =
       tokens != entries.end() && tokens->type == GgufType::kArray ? tokens->count : 0;
   if (config.n_vocab == 0) {
     if (n_tokens == 0) return keys.bad("vocab_size", "missing, and the file lists no tokens");
-    if (n_tokens > kMaxVocab) {
+    if (std::cmp_greater(n_tokens, ranges::kVocab.high)) {
       return fail(Errc::kContent,
                   "{}: key 'tokenizer.ggml.tokens': too many tokens (got {}, allowed {})",
-                  printable_path(keys.file().path()), n_tokens, kMaxVocab);
+                  printable_path(keys.file().path()), n_tokens, ranges::kVocab.high);
     }
     config.n_vocab = static_cast<int>(n_tokens);
   }
@@ -112,7 +103,7 @@ Status read_vocab(const KeyReader& keys, Config& config) {
 Status check_absorbed_dim(const KeyReader& keys, std::string_view name, int latent, int head) {
   if (!keys.has(name)) return {};
   int value = 0;
-  MINKE_TRY(keys.integer(name, 1, 2 * kMaxRank, value));
+  MINKE_TRY(keys.integer(name, {1, 2 * ranges::kLatentRank.high}, value));
   if (value == latent || value == head) return {};
   return keys.bad(name, fmt::format("does not fit the other dimensions (got {}, allowed {} or {})",
                                     value, latent, head));
@@ -129,9 +120,9 @@ Status read_head_dims(const KeyReader& keys, Config& config) {
   const std::string_view key_name = mla ? "attention.key_length_mla" : "attention.key_length";
   const std::string_view value_name = mla ? "attention.value_length_mla" : "attention.value_length";
   int qk_dim = 0;
-  MINKE_TRY(keys.integer(key_name, 2, kMaxHeadDim, qk_dim));
-  MINKE_TRY(keys.integer(value_name, 1, kMaxHeadDim, config.v_dim));
-  MINKE_TRY(keys.integer("rope.dimension_count", 2, kMaxHeadDim, config.qk_rope_dim));
+  MINKE_TRY(keys.integer(key_name, {3, 2 * ranges::kHeadDim.high}, qk_dim));
+  MINKE_TRY(keys.integer(value_name, ranges::kHeadDim, config.v_dim));
+  MINKE_TRY(keys.integer("rope.dimension_count", ranges::kHeadDim, config.qk_rope_dim));
   if (config.qk_rope_dim % 2 != 0 || config.qk_rope_dim >= qk_dim) {
     return keys.bad("rope.dimension_count",
                     fmt::format("not an even part of the head (got {}, allowed an even number "
@@ -145,26 +136,26 @@ Status read_head_dims(const KeyReader& keys, Config& config) {
 }
 
 Status read_attention(const KeyReader& keys, Config& config) {
-  MINKE_TRY(keys.integer("attention.head_count", 1, kMaxHeads, config.n_heads));
+  MINKE_TRY(keys.integer("attention.head_count", ranges::kHeads, config.n_heads));
   int n_kv_heads = 1;
-  MINKE_TRY(keys.optional_integer("attention.head_count_kv", 1, kMaxHeads, n_kv_heads));
+  MINKE_TRY(keys.optional_integer("attention.head_count_kv", ranges::kHeads, n_kv_heads));
   if (n_kv_heads != 1 && n_kv_heads != config.n_heads) {
     return keys.bad("attention.head_count_kv",
                     fmt::format("latent attention has one key a token (got {}, allowed 1 or {})",
                                 n_kv_heads, config.n_heads));
   }
-  MINKE_TRY(keys.number("attention.layer_norm_rms_epsilon", 1e-12, 0.1, config.rms_eps));
-  MINKE_TRY(keys.optional_integer("attention.q_lora_rank", 0, kMaxRank, config.q_lora_rank));
-  MINKE_TRY(keys.integer("attention.kv_lora_rank", 1, kMaxRank, config.kv_lora_rank));
+  MINKE_TRY(keys.number("attention.layer_norm_rms_epsilon", ranges::kRmsEps, config.rms_eps));
+  MINKE_TRY(keys.optional_integer("attention.q_lora_rank", ranges::kQueryRank, config.q_lora_rank));
+  MINKE_TRY(keys.integer("attention.kv_lora_rank", ranges::kLatentRank, config.kv_lora_rank));
   return read_head_dims(keys, config);
 }
 
 Status read_groups(const KeyReader& keys, Config& config) {
   if (keys.has("expert_group_count")) {
-    MINKE_TRY(keys.integer("expert_group_count", 0, config.n_experts, config.n_expert_groups));
+    MINKE_TRY(keys.integer("expert_group_count", {0, config.n_experts}, config.n_expert_groups));
     config.n_expert_groups = std::max(config.n_expert_groups, 1);  // 0 is written for "no groups"
     config.n_expert_groups_used = config.n_expert_groups;
-    MINKE_TRY(keys.optional_integer("expert_group_used_count", 0, config.n_expert_groups,
+    MINKE_TRY(keys.optional_integer("expert_group_used_count", {0, config.n_expert_groups},
                                     config.n_expert_groups_used));
     if (config.n_expert_groups == 1) config.n_expert_groups_used = 1;
     if (config.n_expert_groups_used == 0) {
@@ -193,7 +184,7 @@ Status read_groups(const KeyReader& keys, Config& config) {
 
 Status read_gating(const KeyReader& keys, Config& config) {
   int gating = static_cast<int>(ExpertGating::kSoftmax);
-  MINKE_TRY(keys.optional_integer("expert_gating_func", 0, 255, gating));
+  MINKE_TRY(keys.optional_integer("expert_gating_func", {0, 255}, gating));
   if (gating == static_cast<int>(ExpertGating::kSigmoid)) {
     return fail(Errc::kUnsupported,
                 "{}: key '{}': sigmoid routing, as in DeepSeek-V3, is not supported yet (got 2, "
@@ -209,21 +200,17 @@ Status read_gating(const KeyReader& keys, Config& config) {
 }
 
 Status read_experts(const KeyReader& keys, Config& config) {
-  MINKE_TRY(keys.optional_integer("expert_count", 0, kMaxExperts, config.n_experts));
+  MINKE_TRY(keys.optional_integer("expert_count", {0, ranges::kExperts.high}, config.n_experts));
   if (config.n_dense_layers == config.n_layers) {
     config.n_experts = 0;
     return {};
   }
-  MINKE_TRY(keys.integer("expert_count", 1, kMaxExperts, config.n_experts));
-  MINKE_TRY(keys.integer("expert_used_count", 1, config.n_experts, config.n_experts_used));
-  MINKE_TRY(keys.integer("expert_shared_count", 0, kMaxExperts, config.n_shared_experts));
-  MINKE_TRY(keys.integer("expert_feed_forward_length", 1, kMaxWidth, config.expert_ff));
-  if (int64_t{config.n_shared_experts} * config.expert_ff > std::numeric_limits<int>::max()) {
-    return keys.bad("expert_shared_count",
-                    fmt::format("too wide with expert_feed_forward_length {} (got {})",
-                                config.expert_ff, config.n_shared_experts));
-  }
-  MINKE_TRY(keys.optional_number("expert_weights_scale", 1e-4, 1e4, config.expert_weights_scale));
+  MINKE_TRY(keys.integer("expert_count", ranges::kExperts, config.n_experts));
+  MINKE_TRY(keys.integer("expert_used_count", {1, config.n_experts}, config.n_experts_used));
+  MINKE_TRY(keys.integer("expert_shared_count", ranges::kSharedExperts, config.n_shared_experts));
+  MINKE_TRY(keys.integer("expert_feed_forward_length", ranges::kFeedForward, config.expert_ff));
+  MINKE_TRY(keys.optional_number("expert_weights_scale", ranges::kExpertScale,
+                                 config.expert_weights_scale));
   MINKE_ASSIGN(config.expert_weights_norm,
                keys.file().get_bool_or(KeyReader::key("expert_weights_norm"), false));
   MINKE_TRY(read_gating(keys, config));
@@ -231,7 +218,7 @@ Status read_experts(const KeyReader& keys, Config& config) {
 }
 
 Status read_rope(const KeyReader& keys, Config& config) {
-  MINKE_TRY(keys.optional_number("rope.freq_base", 1.01, 1e12, config.rope_theta));
+  MINKE_TRY(keys.optional_number("rope.freq_base", ranges::kRopeTheta, config.rope_theta));
   MINKE_ASSIGN(const std::string_view type,
                keys.file().get_string_or(KeyReader::key("rope.scaling.type"), "none"));
   config.yarn_original_ctx = config.n_ctx_train;
@@ -241,13 +228,15 @@ Status read_rope(const KeyReader& keys, Config& config) {
         Errc::kUnsupported, "{}: key '{}': not supported (got '{}', allowed 'none' or 'yarn')",
         printable_path(keys.file().path()), KeyReader::key("rope.scaling.type"), printable(type));
   }
-  MINKE_TRY(keys.number("rope.scaling.factor", 1, 1e4, config.yarn_factor));
-  MINKE_TRY(keys.optional_integer("rope.scaling.original_context_length", 1, kMaxContext,
+  MINKE_TRY(keys.number("rope.scaling.factor", ranges::kYarnFactor, config.yarn_factor));
+  MINKE_TRY(keys.optional_integer("rope.scaling.original_context_length", ranges::kContext,
                                   config.yarn_original_ctx));
-  MINKE_TRY(
-      keys.optional_number("rope.scaling.yarn_log_multiplier", 0, 10, config.yarn_log_multiplier));
-  MINKE_TRY(keys.optional_number("rope.scaling.yarn_beta_fast", 1e-3, 1e6, config.yarn_beta_fast));
-  MINKE_TRY(keys.optional_number("rope.scaling.yarn_beta_slow", 1e-3, 1e6, config.yarn_beta_slow));
+  MINKE_TRY(keys.optional_number("rope.scaling.yarn_log_multiplier", ranges::kYarnLogMultiplier,
+                                 config.yarn_log_multiplier));
+  MINKE_TRY(keys.optional_number("rope.scaling.yarn_beta_fast", ranges::kYarnBeta,
+                                 config.yarn_beta_fast));
+  MINKE_TRY(keys.optional_number("rope.scaling.yarn_beta_slow", ranges::kYarnBeta,
+                                 config.yarn_beta_slow));
   if (config.yarn_beta_slow >= config.yarn_beta_fast) {
     return keys.bad("rope.scaling.yarn_beta_slow",
                     fmt::format("not below yarn_beta_fast (got {}, allowed below {})",
@@ -270,13 +259,13 @@ Result<Config> read_config(const GgufFile& file) {
   MINKE_TRY(check_architecture(file));
   const KeyReader keys(file);
   Config config;
-  MINKE_TRY(keys.integer("block_count", 1, kMaxLayers, config.n_layers));
-  MINKE_TRY(keys.integer("context_length", 1, kMaxContext, config.n_ctx_train));
-  MINKE_TRY(keys.integer("embedding_length", 1, kMaxWidth, config.hidden));
-  MINKE_TRY(keys.optional_integer("leading_dense_block_count", 0, config.n_layers,
+  MINKE_TRY(keys.integer("block_count", ranges::kLayers, config.n_layers));
+  MINKE_TRY(keys.integer("context_length", ranges::kContext, config.n_ctx_train));
+  MINKE_TRY(keys.integer("embedding_length", ranges::kHidden, config.hidden));
+  MINKE_TRY(keys.optional_integer("leading_dense_block_count", {0, config.n_layers},
                                   config.n_dense_layers));
   if (config.n_dense_layers > 0) {
-    MINKE_TRY(keys.integer("feed_forward_length", 1, kMaxWidth, config.dense_ff));
+    MINKE_TRY(keys.integer("feed_forward_length", ranges::kFeedForward, config.dense_ff));
   }
   MINKE_TRY(read_vocab(keys, config));
   MINKE_TRY(read_attention(keys, config));
