@@ -7,7 +7,7 @@
 #include "models/chat_template.h"
 #include "runtime/input_file.h"
 #include "runtime/latent_cache.h"
-#include "runtime/mmap.h"
+#include "runtime/model_ranges.h"
 
 namespace minke::apps {
 namespace {
@@ -55,10 +55,10 @@ Result<std::optional<InfoReport::TokenizerSummary>> tokenizer_of(const GgufFile&
   InfoReport::TokenizerSummary summary;
   MINKE_ASSIGN(summary.model, file.get_string_or("tokenizer.ggml.model", ""));
   MINKE_ASSIGN(summary.pre, file.get_string_or("tokenizer.ggml.pre", ""));
-  MINKE_ASSIGN(const auto tokens, file.get_strings("tokenizer.ggml.tokens"));
+  MINKE_ASSIGN(const auto tokens, file.get_strings("tokenizer.ggml.tokens", ranges::kVocab));
   summary.n_tokens = tokens.size();
   if (file.has("tokenizer.ggml.merges")) {
-    MINKE_ASSIGN(const auto merges, file.get_strings("tokenizer.ggml.merges"));
+    MINKE_ASSIGN(const auto merges, file.get_strings("tokenizer.ggml.merges", ranges::kMerges));
     summary.n_merges = merges.size();
   }
   for (const std::string_view role : {"bos", "eos", "padding"}) {

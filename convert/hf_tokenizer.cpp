@@ -8,6 +8,7 @@
 #include "convert/json.h"
 #include "convert/pretokenizer.h"
 #include "runtime/input_file.h"
+#include "runtime/model_ranges.h"
 #include "runtime/utf8.h"
 
 namespace minke::convert {
@@ -17,7 +18,6 @@ using nlohmann::json;
 
 constexpr size_t kMaxTokenizerBytes = 256 << 20;
 constexpr size_t kMaxConfigBytes = 16 << 20;
-constexpr size_t kMaxTokenBytes = 16 << 10;
 constexpr size_t kMaxTemplateBytes = 1 << 20;
 
 std::string shown(std::string_view text) { return printable(text, 60); }
@@ -40,9 +40,14 @@ class VocabularyReader {
     return pad();
   }
 
-  bool knows(std::string_view text) const { return ids_.contains(text); }
+  bool is_normal(const std::string& text) const {
+    const auto id = ids_.find(text);
+    return id != ids_.end() && type_of(id->second) == TokenType::kNormal;
+  }
 
  private:
+  TokenType type_of(size_t id) const { return static_cast<TokenType>(out_.types[id]); }
+
   template <class... Args>
   tl::unexpected<Error> bad(fmt::format_string<Args...> format, Args&&... args) const {
     return fail(Errc::kContent, "{}: {}", file_, fmt::format(format, std::forward<Args>(args)...));
@@ -80,17 +85,10 @@ class VocabularyReader {
       MINKE_ASSIGN(const bool special, fields.get_bool_or("special", false));
       const json* id = fields.find("id");
       if (id == nullptr) return fields.error(Errc::kContent, "id", "is missing");
-      const bool is_control = special || looks_special(text);
+      const bool is_control = special || looks_like_control(text);
       MINKE_TRY(add(text, *id, is_control ? TokenType::kControl : TokenType::kUserDefined));
     }
     return {};
-  }
-
-  /// "<｜User｜>" and "<|x|>" steer the model even where a checkpoint forgets to call them special:
-  /// a user's text must not become one.
-  static bool looks_special(std::string_view text) {
-    return (text.starts_with("<\uFF5C") && text.ends_with("\uFF5C>")) ||
-           (text.starts_with("<|") && text.ends_with("|>"));
   }
 
   /// Checkpoints round the vocabulary up: ids after the last token are unused. A hole before it is
@@ -136,6 +134,10 @@ bool split_merge(const json& merge, std::string_view& left, std::string_view& ri
 Status read_merges(const json& merges, const VocabularyReader& vocabulary, const std::string& file,
                    HfTokenizer& out) {
   if (!merges.is_array()) return fail(Errc::kContent, "{}: 'model.merges' is not a list", file);
+  if (!ranges::kMerges.contains(static_cast<int64_t>(merges.size()))) {
+    return fail(Errc::kContent, "{}: 'model.merges': got {} merges, allowed {}", file,
+                merges.size(), ranges::kMerges.high);
+  }
   out.merges.reserve(merges.size());
   for (size_t i = 0; i < merges.size(); ++i) {
     std::string_view left, right;
@@ -145,9 +147,10 @@ Status read_merges(const json& merges, const VocabularyReader& vocabulary, const
     }
     for (const std::string& token :
          {std::string(left), std::string(right), std::string(left) + std::string(right)}) {
-      if (!vocabulary.knows(token)) {
-        return fail(Errc::kContent, "{}: merge {}: '{}' is not in the vocabulary", file, i,
-                    shown(token));
+      // With a special one, plain text could turn into a control token.
+      if (!vocabulary.is_normal(token)) {
+        return fail(Errc::kContent, "{}: merge {}: '{}' is not a normal token of the vocabulary",
+                    file, i, shown(token));
       }
     }
     out.merges.push_back(fmt::format("{} {}", left, right));

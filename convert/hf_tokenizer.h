@@ -9,11 +9,9 @@
 
 #include "convert/hf_config.h"
 #include "runtime/result.h"
+#include "runtime/token_type.h"
 
 namespace minke::convert {
-
-/// GGUF's tokenizer.ggml.token_type.
-enum class TokenType : int32_t { kNormal = 1, kControl = 3, kUserDefined = 4, kUnused = 5 };
 
 struct HfTokenizer {
   std::string pre;                  ///< "deepseek-llm" or "deepseek-v3".

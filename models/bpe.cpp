@@ -6,6 +6,7 @@
 #include <string>
 
 #include "runtime/input_file.h"
+#include "runtime/model_ranges.h"
 #include "runtime/utf8.h"
 
 namespace minke {
@@ -45,7 +46,7 @@ MergeTable::Merge MergeTable::find(TokenId left, TokenId right) const noexcept {
 }
 
 Result<Bpe> Bpe::from_gguf(const GgufFile& file, const Vocabulary& vocabulary) {
-  MINKE_ASSIGN(const auto lines, file.get_strings(kMerges));
+  MINKE_ASSIGN(const auto lines, file.get_strings(kMerges, ranges::kMerges));
   MergeTable merges(lines.size());
   for (size_t i = 0; i < lines.size(); ++i) {
     const std::string_view line = lines[i];

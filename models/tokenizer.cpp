@@ -8,7 +8,7 @@
 
 #include "models/bpe.h"
 #include "models/pretokenizer.h"
-#include "models/token_trie.h"
+#include "models/token_finder.h"
 #include "models/vocabulary.h"
 #include "runtime/input_file.h"
 #include "runtime/utf8.h"
@@ -65,14 +65,14 @@ struct Tokenizer::Impl {
 
   /// `text` has no byte without a token, and outlives the cache.
   void encode_words(std::string_view text, WordCache& cache, std::vector<TokenId>& out) const;
-  std::vector<TokenId> encode(std::string_view text, const TokenTrie& wanted) const;
+  std::vector<TokenId> encode(std::string_view text, const TokenFinder& wanted) const;
   std::string replace_missing(std::string_view text) const;
 
   Vocabulary vocabulary;
   std::optional<Bpe> bpe;
   SplitWords split = nullptr;
-  TokenTrie user_defined;  ///< Matched in any text, as the reference implementations do.
-  TokenTrie special;       ///< User-defined and control tokens.
+  TokenFinder user_defined;  ///< Matched in any text, as the reference implementations do.
+  TokenFinder special;       ///< User-defined and control tokens.
   bool some_bytes_missing = false;
   TokenId bos = -1, eos = -1;
   bool add_bos = true;
@@ -111,13 +111,16 @@ Result<Tokenizer> Tokenizer::from_gguf(const GgufFile& file) {
   MINKE_ASSIGN(auto bpe, Bpe::from_gguf(file, tokens));
   impl->bpe.emplace(std::move(bpe));
 
+  std::vector<TokenFinder::Token> user_defined, special;
   for (TokenId id = 0; id < tokens.size(); ++id) {
     const TokenType type = tokens.type(id);
-    if (type == TokenType::kUserDefined) impl->user_defined.insert(tokens.text(id), id);
+    if (type == TokenType::kUserDefined) user_defined.push_back({tokens.text(id), id});
     if (type == TokenType::kUserDefined || type == TokenType::kControl) {
-      impl->special.insert(tokens.text(id), id);
+      special.push_back({tokens.text(id), id});
     }
   }
+  impl->user_defined = TokenFinder(std::move(user_defined));
+  impl->special = TokenFinder(std::move(special));
   for (int b = 0; b < 256; ++b) {
     impl->some_bytes_missing |= tokens.byte_token(static_cast<uint8_t>(b)) < 0;
   }
@@ -147,7 +150,8 @@ std::string Tokenizer::Impl::replace_missing(std::string_view text) const {
   return replaced;
 }
 
-std::vector<TokenId> Tokenizer::Impl::encode(std::string_view text, const TokenTrie& wanted) const {
+std::vector<TokenId> Tokenizer::Impl::encode(std::string_view text,
+                                             const TokenFinder& wanted) const {
   std::string replaced;
   const auto missing = [&](char c) { return vocabulary.byte_token(static_cast<uint8_t>(c)) < 0; };
   if (some_bytes_missing && std::any_of(text.begin(), text.end(), missing)) {
@@ -157,7 +161,7 @@ std::vector<TokenId> Tokenizer::Impl::encode(std::string_view text, const TokenT
   std::vector<TokenId> out;
   WordCache cache(text.size());
   for (size_t begin = 0; begin < text.size();) {
-    const TokenTrie::Match match = wanted.find(text, begin);
+    const TokenFinder::Match match = wanted.find(text, begin);
     const size_t end = match.id < 0 ? text.size() : match.begin;
     encode_words(text.substr(begin, end - begin), cache, out);
     if (match.id >= 0) out.push_back(match.id);

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 #include <optional>
 
 #include "runtime/input_file.h"
+#include "runtime/model_ranges.h"
 #include "runtime/utf8.h"
 #include "runtime/utf8_step.h"
 
@@ -15,7 +15,6 @@ namespace {
 
 constexpr std::string_view kTokens = "tokenizer.ggml.tokens";
 constexpr std::string_view kTypes = "tokenizer.ggml.token_type";
-constexpr size_t kMaxTokenBytes = 65536;
 
 /// GPT-2's map: printable Latin-1 characters stand for themselves, the other 68 bytes, in order,
 /// for U+0100 and on.
@@ -78,21 +77,10 @@ std::optional<char> parse_byte_token(std::string_view text) {
   return static_cast<char>(value);
 }
 
-/// "<｜User｜>", "<|EOT|>": older files give such tokens the type user-defined, which would let a
-/// user's text forge them.
-bool looks_like_control(std::string_view text) {
-  return (text.starts_with("<|") || text.starts_with("<｜")) &&
-         (text.ends_with("|>") || text.ends_with("｜>"));
-}
-
 }  // namespace
 
 Result<Vocabulary> Vocabulary::from_gguf(const GgufFile& file) {
-  MINKE_ASSIGN(auto texts, file.get_strings(kTokens));
-  if (texts.empty() || texts.size() > static_cast<size_t>(std::numeric_limits<TokenId>::max())) {
-    return fail(Errc::kContent, "{}: key '{}': {} tokens", file.path().string(), kTokens,
-                texts.size());
-  }
+  MINKE_ASSIGN(const auto texts, file.get_strings(kTokens, ranges::kVocab));
   Vocabulary vocabulary;
   vocabulary.texts_.assign(texts.begin(), texts.end());
   MINKE_TRY(vocabulary.read_types(file));
@@ -104,11 +92,8 @@ Result<Vocabulary> Vocabulary::from_gguf(const GgufFile& file) {
 Status Vocabulary::read_types(const GgufFile& file) {
   types_.assign(texts_.size(), TokenType::kNormal);
   if (!file.has(kTypes)) return {};
-  MINKE_ASSIGN(const auto types, file.get_ints(kTypes));
-  if (types.size() != texts_.size()) {
-    return fail(Errc::kContent, "{}: key '{}': {} types for {} tokens", file.path().string(),
-                kTypes, types.size(), texts_.size());
-  }
+  const auto n_tokens = static_cast<int64_t>(texts_.size());
+  MINKE_ASSIGN(const auto types, file.get_ints(kTypes, {n_tokens, n_tokens}));
   for (size_t i = 0; i < types.size(); ++i) {
     if (types[i] < 1 || types[i] > 6) {
       return fail(Errc::kContent, "{}: key '{}': entry {} is {} (allowed 1 to 6)",

@@ -11,18 +11,9 @@
 #include "models/tokenizer.h"
 #include "runtime/gguf_reader.h"
 #include "runtime/result.h"
+#include "runtime/token_type.h"
 
 namespace minke {
-
-/// The values are those of tokenizer.ggml.token_type.
-enum class TokenType : uint8_t {
-  kNormal = 1,
-  kUnknown = 2,
-  kControl = 3,
-  kUserDefined = 4,
-  kUnused = 5,
-  kByte = 6,
-};
 
 /// Immutable. In the vocabulary every byte of a normal token is written as a printable character
 /// (GPT-2's byte-to-unicode map: 0x20 is U+0120); control and user-defined tokens are plain text.

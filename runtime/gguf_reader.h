@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/model_ranges.h"
 #include "runtime/result.h"
 #include "runtime/tensor.h"
 
@@ -44,6 +45,9 @@ struct GgufTensor {
 /// it hands out live as long as it does. Thread-safe for reading.
 class GgufFile {
  public:
+  /// More elements than any list of a model has.
+  static constexpr IntRange kAnyList{0, 1 << 24};
+
   /// Errors: kMissing, kIo, kUnsupported (a tensor type that Minke does not decode), kContent
   /// ("FILE: offset 0x..: key 'x': reason (got .., allowed ..)").
   static Result<GgufFile> open(const std::filesystem::path& path);
@@ -65,12 +69,15 @@ class GgufFile {
   Result<double> get_float_or(std::string_view key, double fallback) const;
   Result<bool> get_bool_or(std::string_view key, bool fallback) const;
   Result<std::string_view> get_string_or(std::string_view key, std::string_view fallback) const;
+  // Arrays: another number of elements than `counts` allows is an error too, found before memory is
+  // taken for them.
   /// Array of strings; views into the mapping.
-  Result<std::vector<std::string_view>> get_strings(std::string_view key) const;
+  Result<std::vector<std::string_view>> get_strings(std::string_view key,
+                                                    IntRange counts = kAnyList) const;
   /// Array of any integer type.
-  Result<std::vector<int64_t>> get_ints(std::string_view key) const;
+  Result<std::vector<int64_t>> get_ints(std::string_view key, IntRange counts = kAnyList) const;
   /// Array of F32 or F64.
-  Result<std::vector<double>> get_floats(std::string_view key) const;
+  Result<std::vector<double>> get_floats(std::string_view key, IntRange counts = kAnyList) const;
 
   /// One metadata entry as it stands in the file (for info, and for copying it to another file).
   struct Entry {

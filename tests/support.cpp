@@ -1,6 +1,7 @@
 #include "tests/support.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -49,6 +50,29 @@ void write_file(const fs::path& path, std::string_view bytes) {
   std::ofstream out(path, std::ios::binary);
   out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   if (!out) throw std::runtime_error("cannot write " + path.string());
+}
+
+namespace {
+
+/// A field of /proc/self/status, in bytes.
+size_t process_status(std::string_view field) {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    size_t kilobytes = 0;
+    if (word == field && status >> kilobytes) return kilobytes * 1024;
+  }
+  return 0;
+}
+
+}  // namespace
+
+size_t peak_growth(const std::function<void()>& body) {
+  malloc_trim(0);
+  std::ofstream("/proc/self/clear_refs") << "5";  // the peak starts anew
+  const size_t before = process_status("VmRSS:");
+  body();
+  const size_t peak = process_status("VmHWM:");
+  return peak > before ? peak - before : 0;
 }
 
 ProgramResult run_program(const std::vector<std::string>& argv, std::string_view input) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +33,10 @@ class TempDir {
 
 std::string read_file(const std::filesystem::path& path);
 void write_file(const std::filesystem::path& path, std::string_view bytes);
+
+/// How much the memory of this process grows at most while `body` runs, in bytes; 0 where the
+/// system does not tell.
+size_t peak_growth(const std::function<void()>& body);
 
 struct ProgramResult {
   int exit_code = -1;  ///< Minus the signal's number if a signal ended it.

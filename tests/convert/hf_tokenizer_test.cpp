@@ -54,6 +54,7 @@ std::vector<Case> bad_tokenizers() {
       {"merge pair of three", bad, "merge 2", merge({"t", "h", "e"})},
       {"merge of an unknown token", bad, "merge 2: 'zz'", merge("zz a")},
       {"merge to an unknown token", bad, "merge 2: 'ab'", merge("a b")},
+      {"merge of an added token", bad, "merge 2: 'plain' is not a normal token", merge("plain t")},
       {"merges missing", bad, "merges", [](json& t) { t["model"].erase("merges"); }},
       {"merges an object", bad, "merges", [](json& t) { t["model"]["merges"] = json::object(); }},
       {"duplicate id", bad, "id 0 belongs to", vocab("zzz", 0)},

@@ -9,11 +9,16 @@
 #include <thread>
 #include <vector>
 
+#include "tests/gguf_builder.h"
 #include "tests/models/random_text.h"
 #include "tests/models/small_vocabulary.h"
 
 using namespace minke;
+using test::GgufBuilder;
+using test::peak_growth;
 using test::SmallVocabulary;
+using test::TempDir;
+using test::write_file;
 using Ids = std::vector<TokenId>;
 
 namespace {
@@ -225,7 +230,52 @@ TEST_CASE("bad vocabularies are told by key and place") {
   has(message(v), "token 268 is 0 bytes long");
   v = hello();
   v.added.push_back({std::string(70000, 'x'), 4});
-  has(message(v), "token 268 is 70000 bytes long");
+  has(message(v), "token 268 is 70000 bytes long (allowed 1 to 16384)");
+}
+
+TEST_CASE("more tokens or merges than any model has are refused before memory is taken for them") {
+  const TempDir dir;
+  const auto refused = [&](const char* key, GgufBuilder& builder) {
+    constexpr uint64_t kMany = 6'000'000;
+    const std::string empty(kMany * sizeof(uint64_t), '\0');
+    const std::string bytes = builder.array(key, 8, kMany, empty).build();
+    write_file(dir / "many.gguf", bytes);
+    std::string message;
+    const size_t growth = peak_growth([&] {
+      const auto file = GgufFile::open(dir / "many.gguf");
+      REQUIRE(file);
+      const auto tokenizer = Tokenizer::from_gguf(*file);
+      if (!tokenizer) message = tokenizer.error().message;
+    });
+    CHECK_MESSAGE(message.find("wrong number of elements (got 6000000, allowed ") != message.npos,
+                  message);
+    CHECK(growth < (size_t{64} << 20) + 2 * bytes.size());
+  };
+  GgufBuilder with_tokens, with_merges;
+  for (GgufBuilder* builder : {&with_tokens, &with_merges}) {
+    builder->string("tokenizer.ggml.model", "gpt2").string("tokenizer.ggml.pre", "deepseek-llm");
+  }
+  with_merges.strings("tokenizer.ggml.tokens", SmallVocabulary().tokens());
+  refused("tokenizer.ggml.tokens", with_tokens);
+  refused("tokenizer.ggml.merges", with_merges);
+}
+
+TEST_CASE("long special tokens take no more memory than their texts") {
+  SmallVocabulary v;
+  for (int i = 0; i < 1000; ++i)
+    v.added.push_back({std::to_string(i) + std::string(16000, 'x'), 4});
+  const TempDir dir;
+  v.write(dir / "long.gguf");
+  std::vector<TokenId> ids;
+  const size_t growth = peak_growth([&] {
+    const auto file = GgufFile::open(dir / "long.gguf");
+    REQUIRE(file);
+    const auto tokenizer = Tokenizer::from_gguf(*file);
+    REQUIRE(tokenizer);
+    ids = tokenizer->encode("a" + v.added[321].first + "b");
+  });
+  CHECK(ids == std::vector<TokenId>{'a', 256 + 321, 'b'});
+  CHECK(growth < (size_t{64} << 20) + 4 * std::filesystem::file_size(dir / "long.gguf"));
 }
 
 TEST_CASE("tokenizers of other kinds are not supported") {
