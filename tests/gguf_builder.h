@@ -111,4 +111,12 @@ class GgufBuilder {
   std::string data_;
 };
 
+/// A well-formed file of a few keys and two tensors, for tests to spoil one thing.
+inline GgufBuilder small_gguf() {
+  GgufBuilder b;
+  b.string("general.architecture", "deepseek2").u32("n", 3).strings("words", {"a", "bc"});
+  b.zeros("w", {4, 2}).zeros("v", {8});
+  return b;
+}
+
 }  // namespace minke::test

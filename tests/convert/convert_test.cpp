@@ -1,41 +1,14 @@
 #include "convert/convert.h"
 
-#include <doctest/doctest.h>
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cmath>
-#include <functional>
-#include <limits>
-
-#include "runtime/gguf_reader.h"
-#include "tests/convert/checkpoint_builder.h"
-#include "tests/support.h"
+#include "tests/convert/convert_support.h"
 
 using namespace minke;
 using namespace minke::convert;
+using minke::test::convert_to;
+using minke::test::converted;
 using minke::test::TinyModel;
-namespace fs = std::filesystem;
 
 namespace {
-
-Status convert_to(const fs::path& from, const fs::path& to, const char* recipe, int n_threads = 2,
-                  const ProgressCallback& progress = nullptr) {
-  MINKE_ASSIGN(const Conversion conversion, Conversion::prepare(from, *find_recipe(recipe)));
-  return conversion.run(to, n_threads, progress);
-}
-
-/// Writes the model, converts it and opens the result.
-GgufFile converted(const TinyModel& model, const test::TempDir& dir, const char* recipe = "F32") {
-  model.write(dir / "m");
-  const Status status = convert_to(dir / "m", dir / "m.gguf", recipe);
-  REQUIRE_MESSAGE(status.has_value(), (status ? "" : status.error().message));
-  auto file = GgufFile::open(dir / "m.gguf");
-  REQUIRE_MESSAGE(file.has_value(), (file ? "" : file.error().message));
-  return std::move(*file);
-}
 
 std::vector<float> f32_values(const GgufFile& file, std::string_view name, const Shape& shape) {
   const GgufTensor* tensor = file.find_tensor(name);
@@ -43,20 +16,6 @@ std::vector<float> f32_values(const GgufFile& file, std::string_view name, const
   REQUIRE(tensor->desc.dtype == DType::kF32);
   REQUIRE(tensor->desc.shape == shape);
   return test::floats_of({reinterpret_cast<const char*>(tensor->data.data()), tensor->data.size()});
-}
-
-size_t n_files(const fs::path& dir) {
-  return static_cast<size_t>(std::distance(fs::directory_iterator(dir), {}));
-}
-
-/// Runs in a child process; gives its wait status.
-int in_child(const std::function<int()>& body) {
-  const pid_t pid = fork();
-  REQUIRE(pid >= 0);
-  if (pid == 0) _exit(body());
-  int status = 0;
-  REQUIRE(waitpid(pid, &status, 0) == pid);
-  return status;
 }
 
 }  // namespace
@@ -119,105 +78,6 @@ TEST_CASE("kv_b_proj becomes transposed keys and values, head by head") {
   }
   CHECK(key == keys.size());
   CHECK(value == values.size());
-}
-
-TEST_CASE("metadata has the keys and types that readers of deepseek2 expect") {
-  const test::TempDir dir;
-  TinyModel model;
-  model.config["topk_method"] = "group_limited_greedy";
-  model.config["n_group"] = 2;
-  model.config["topk_group"] = 1;
-  model.write_texts(dir / "m");
-  test::write_file(dir / "m/generation_config.json", R"({"temperature":0.3,"top_k":40})");
-  const GgufFile file = converted(model, dir, "Q8_0");
-  const std::pair<const char*, uint64_t> numbers[] = {
-      {"general.file_type", 7},
-      {"general.quantization_version", 2},
-      {"general.sampling.top_k", 40},
-      {"deepseek2.block_count", 2},
-      {"deepseek2.context_length", 2560},
-      {"deepseek2.embedding_length", 64},
-      {"deepseek2.feed_forward_length", 96},
-      {"deepseek2.vocab_size", 5000},
-      {"deepseek2.leading_dense_block_count", 1},
-      {"deepseek2.attention.head_count", 2},
-      {"deepseek2.attention.head_count_kv", 1},
-      {"deepseek2.attention.q_lora_rank", 0},
-      {"deepseek2.attention.kv_lora_rank", 32},
-      {"deepseek2.attention.key_length", 40},
-      {"deepseek2.attention.value_length", 32},
-      {"deepseek2.attention.key_length_mla", 40},
-      {"deepseek2.attention.value_length_mla", 16},
-      {"deepseek2.expert_count", 4},
-      {"deepseek2.expert_used_count", 2},
-      {"deepseek2.expert_shared_count", 1},
-      {"deepseek2.expert_feed_forward_length", 32},
-      {"deepseek2.expert_gating_func", 1},
-      {"deepseek2.expert_group_count", 2},
-      {"deepseek2.expert_group_used_count", 1},
-      {"deepseek2.rope.dimension_count", 8},
-      {"deepseek2.rope.scaling.original_context_length", 64},
-      {"tokenizer.ggml.bos_token_id", 28},
-      {"tokenizer.ggml.eos_token_id", 29},
-  };
-  const std::pair<const char*, float> fractions[] = {
-      {"general.sampling.temp", 0.3f},
-      {"deepseek2.attention.layer_norm_rms_epsilon", 1e-6f},
-      {"deepseek2.expert_weights_scale", 2.5f},
-      {"deepseek2.rope.freq_base", 10000.0f},
-      {"deepseek2.rope.scaling.factor", 40.0f},
-      {"deepseek2.rope.scaling.yarn_beta_fast", 32.0f},
-      {"deepseek2.rope.scaling.yarn_beta_slow", 1.0f},
-      {"deepseek2.rope.scaling.yarn_log_multiplier", 0.0707f},
-  };
-  const std::pair<const char*, std::string_view> texts[] = {
-      {"general.architecture", "deepseek2"},
-      {"general.type", "model"},
-      {"general.name", "m"},
-      {"deepseek2.rope.scaling.type", "yarn"},
-      {"tokenizer.ggml.model", "gpt2"},
-      {"tokenizer.ggml.pre", "deepseek-v3"},
-      {"tokenizer.chat_template", "{{ bos_token }}"},
-  };
-  size_t n_keys = 0;
-  const auto type_of = [&](const char* key) {
-    ++n_keys;
-    for (const GgufFile::Entry& e : file.entries()) {
-      if (e.key == key) return e.type;
-    }
-    FAIL("no key ", key);
-    return GgufType::kArray;
-  };
-  for (const auto& pair : numbers) {
-    const auto key = pair.first;
-    const auto value = pair.second;
-    CAPTURE(key);
-    CHECK(type_of(key) == GgufType::kU32);
-    CHECK(*file.get_uint(key) == value);
-  }
-  for (const auto& pair : fractions) {
-    const auto key = pair.first;
-    const auto value = pair.second;
-    CAPTURE(key);
-    CHECK(type_of(key) == GgufType::kF32);
-    CHECK(static_cast<float>(*file.get_float(key)) == value);
-  }
-  for (const auto& pair : texts) {
-    const auto key = pair.first;
-    const auto value = pair.second;
-    CAPTURE(key);
-    CHECK(type_of(key) == GgufType::kString);
-    CHECK(*file.get_string(key) == value);
-  }
-  CHECK(type_of("deepseek2.expert_weights_norm") == GgufType::kBool);
-  CHECK(type_of("tokenizer.ggml.add_bos_token") == GgufType::kBool);
-  CHECK(type_of("tokenizer.ggml.add_eos_token") == GgufType::kBool);
-  CHECK(*file.get_bool("tokenizer.ggml.add_bos_token"));
-  CHECK(type_of("tokenizer.ggml.tokens") == GgufType::kArray);
-  CHECK(type_of("tokenizer.ggml.token_type") == GgufType::kArray);
-  CHECK(type_of("tokenizer.ggml.merges") == GgufType::kArray);
-  CHECK(file.get_strings("tokenizer.ggml.tokens")->size() == 5000);
-  CHECK(n_keys == file.entries().size());
 }
 
 TEST_CASE("BF16 and FP8 weights are decoded, FP8 with the scales of its blocks") {
@@ -310,164 +170,4 @@ TEST_CASE("layers of multi-token prediction and tied output heads are left out o
   CHECK(file.find_tensor("blk.2.eh_proj.weight") == nullptr);
   CHECK(f32_values(file, "output.weight", {TinyModel::kVocab, TinyModel::kHidden}) ==
         model.values("model.embed_tokens.weight"));
-}
-
-TEST_CASE("tensors that do not fit config.json are refused by name") {
-  struct Case {
-    const char* what;
-    const char* reason;
-    std::function<void(TinyModel&)> breaks;
-  };
-  const char* o_proj = "model.layers.1.self_attn.o_proj.weight";
-  const Case cases[] = {
-      {"missing", "is missing", [&](TinyModel& m) { m.erase(o_proj); }},
-      {"transposed", "shape 32x64",
-       [&](TinyModel& m) {
-         m.tensor(o_proj).shape = {32, 64};
-       }},
-      {"of integers", "cannot convert I32", [&](TinyModel& m) { m.tensor(o_proj).dtype = "I32"; }},
-      {"FP8 without scales", "without its scales",
-       [&](TinyModel& m) {
-         m.tensor(o_proj).dtype = "F8_E4M3";
-         m.tensor(o_proj).data.resize(32 * 64);
-       }},
-      {"scales of another shape", "do not fit",
-       [&](TinyModel& m) {
-         m.tensor(o_proj).dtype = "F8_E4M3";
-         m.tensor(o_proj).data.resize(32 * 64);
-         m.tensors.push_back(
-             {std::string(o_proj) + "_scale_inv", "F32", {3, 1}, test::bytes_of({1, 1, 1})});
-       }},
-      {"scales without FP8", "not FP8",
-       [&](TinyModel& m) {
-         m.tensors.push_back(
-             {std::string(o_proj) + "_scale_inv", "F32", {1, 1}, test::bytes_of({1})});
-       }},
-      {"unknown", "no DeepSeek-V2 model",
-       [](TinyModel& m) {
-         m.tensors.push_back(
-             {"model.layers.1.self_attn.o_proj.bias", "F32", {1}, test::bytes_of({1})});
-       }},
-      {"more experts than config.json says", "no DeepSeek-V2 model",
-       [](TinyModel& m) {
-         m.tensors.push_back(
-             {"model.layers.1.mlp.experts.4.up_proj.weight", "F32", {1}, test::bytes_of({1})});
-       }},
-      {"other heads", "config.json asks for",
-       [](TinyModel& m) { m.config["num_attention_heads"] = 4; }},
-  };
-  for (const Case& c : cases) {
-    CAPTURE(c.what);
-    const test::TempDir dir;
-    TinyModel model;
-    c.breaks(model);
-    model.write(dir / "m");
-    const auto conversion = Conversion::prepare(dir / "m", *find_recipe("F32"));
-    REQUIRE_FALSE(conversion);
-    CAPTURE(conversion.error().message);
-    CHECK(conversion.error().code == Errc::kContent);
-    CHECK(conversion.error().message.find("tensor 'model.layers.") != std::string::npos);
-    CHECK(conversion.error().message.find(c.reason) != std::string::npos);
-  }
-}
-
-TEST_CASE("a NaN or an infinity is refused with tensor and index, and nothing is left") {
-  for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
-    for (const char* dtype : {"F32", "BF16"}) {
-      CAPTURE(dtype);
-      const test::TempDir dir;
-      TinyModel model;
-      test::RawTensor& t = model.tensor("lm_head.weight");
-      auto values = test::floats_of(t.data);
-      values[4999 * 64 + 7] = bad;
-      values[4999 * 64 + 9] = bad;
-      t.dtype = dtype;
-      t.data = t.dtype == "F32" ? test::bytes_of(values) : test::bf16_bytes(values);
-      model.write(dir / "m");
-      const Status status = convert_to(dir / "m", dir / "m.gguf", "Q8_0");
-      REQUIRE_FALSE(status);
-      CHECK(status.error().code == Errc::kContent);
-      CHECK(status.error().message.find("tensor 'lm_head.weight'") != std::string::npos);
-      CHECK(status.error().message.find("index 319943 (row 4999, column 7)") != std::string::npos);
-      CHECK(n_files(dir.path()) == 1);
-    }
-  }
-}
-
-TEST_CASE("progress counts the checkpoint's bytes, and false stops without a trace") {
-  const test::TempDir dir;
-  TinyModel().write(dir / "m");
-  uint64_t last = 0, total = 0;
-  REQUIRE(convert_to(dir / "m", dir / "m.gguf", "Q8_0", 2, [&](const Progress& p) {
-    CHECK(p.bytes_done >= last);
-    CHECK_FALSE(p.tensor.empty());
-    last = p.bytes_done;
-    total = p.bytes_total;
-    return true;
-  }));
-  CHECK(last == total);
-  CHECK(total == Checkpoint::open(dir / "m")->tensor_bytes());
-  fs::remove(dir / "m.gguf");
-  const Status status = convert_to(dir / "m", dir / "m.gguf", "F32", 2, [](const Progress& p) {
-    return p.bytes_done < p.bytes_total / 2;
-  });
-  CHECK(status.error().code == Errc::kCancelled);
-  CHECK(n_files(dir.path()) == 1);
-}
-
-TEST_CASE("a shard that changes while it is read stops the conversion") {
-  const test::TempDir dir;
-  const auto path = dir / "m/model.safetensors";
-  const auto size_change = [&](int64_t by) {
-    TinyModel().write(dir / "m");
-    bool done = false;
-    const Status status = convert_to(dir / "m", dir / "m.gguf", "F32", 2, [&](const Progress&) {
-      if (!done)
-        fs::resize_file(path,
-                        static_cast<uintmax_t>(static_cast<int64_t>(fs::file_size(path)) + by));
-      done = true;
-      return true;
-    });
-    REQUIRE_FALSE(status);
-    CHECK(status.error().code == Errc::kIo);
-    CHECK(status.error().message.find("model.safetensors") != std::string::npos);
-    CHECK(n_files(dir.path()) == 1);
-  };
-  size_change(-100'000);
-  size_change(+1);
-}
-
-TEST_CASE("a killed conversion leaves the partial file only, and the next one replaces it") {
-  const test::TempDir dir;
-  TinyModel().write(dir / "m");
-  const int status = in_child([&] {
-    const Status ran = convert_to(dir / "m", dir / "m.gguf", "F32", 2, [](const Progress& p) {
-      if (p.bytes_done > p.bytes_total / 2) raise(SIGKILL);
-      return true;
-    });
-    return ran ? 0 : 1;
-  });
-  CHECK(WIFSIGNALED(status));
-  CHECK(fs::exists(dir / "m.gguf.partial"));
-  CHECK_FALSE(fs::exists(dir / "m.gguf"));
-  REQUIRE(convert_to(dir / "m", dir / "m.gguf", "F32"));
-  CHECK(n_files(dir.path()) == 2);
-}
-
-TEST_CASE("output that cannot be written is an I/O error, and nothing is left") {
-  const test::TempDir dir;
-  TinyModel().write(dir / "m");
-  CHECK_FALSE(convert_to(dir / "m", dir / "none/m.gguf", "F32"));
-  CHECK_FALSE(convert_to(dir / "m", dir / "m/config.json/m.gguf", "F32"));
-  // A limit on the file's size stands for a disk that fills up on the way.
-  const int status = in_child([&] {
-    signal(SIGXFSZ, SIG_IGN);
-    const rlimit limit{1 << 20, 1 << 20};
-    setrlimit(RLIMIT_FSIZE, &limit);
-    const Status ran = convert_to(dir / "m", dir / "m.gguf", "F32");
-    return !ran && ran.error().code == Errc::kIo ? 42 : 1;
-  });
-  CHECK(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 42);
-  CHECK(n_files(dir.path()) == 1);
 }

@@ -1,11 +1,8 @@
 // Files from strangers: every malformed one is refused with one line that names the file, the
-// place, what was got and what is allowed; none of them may end the program or take much memory.
+// place, what was got and what is allowed.
 #include <doctest/doctest.h>
 
-#include <ctime>
-#include <fstream>
 #include <functional>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -28,16 +25,9 @@ struct BadFile {
   Errc code = Errc::kContent;
 };
 
-/// A well-formed file of a few keys and two tensors; each case spoils one thing.
-GgufBuilder good() {
-  GgufBuilder b;
-  b.string("general.architecture", "deepseek2").u32("n", 3).strings("words", {"a", "bc"});
-  b.zeros("w", {4, 2}).zeros("v", {8});
-  return b;
-}
-
+/// The bytes of small_gguf() with one thing spoilt.
 GgufBuilder changed(const std::function<void(GgufBuilder&)>& change) {
-  GgufBuilder b = good();
+  GgufBuilder b = small_gguf();
   change(b);
   return b;
 }
@@ -48,7 +38,7 @@ std::string bytes_with(const std::function<void(GgufBuilder&)>& change) {
 
 /// Bytes of the good file with some replaced.
 std::string patched(size_t at, const std::string& bytes) {
-  return good().build().replace(at, bytes.size(), bytes);
+  return small_gguf().build().replace(at, bytes.size(), bytes);
 }
 
 std::vector<BadFile> bad_headers() {
@@ -65,10 +55,10 @@ std::vector<BadFile> bad_headers() {
       {"version 1", patched(4, le(1U)), "header", "(got 1, allowed 2 or 3)"},
       {"version 4", patched(4, le(4U)), "header", "(got 4, allowed 2 or 3)"},
       {"big-endian", patched(4, le(0x03000000U)), "header", "a big-endian file"},
-      {"no counts", good().build().substr(0, 8), "header", "the file ends inside"},
+      {"no counts", small_gguf().build().substr(0, 8), "header", "the file ends inside"},
       {"half a count", "GGUF" + le(3U) + le(uint64_t{0}) + "1234", "header",
        "the file ends inside the number of keys (got 4 bytes, needs 8)"},
-      {"header alone", good().build().substr(0, 24), "header",
+      {"header alone", small_gguf().build().substr(0, 24), "header",
        "the number of tensors is more than"},
   };
   for (const uint64_t n : {kHuge, uint64_t{1} << 63, uint64_t{1} << 32, uint64_t{1000}}) {
@@ -272,45 +262,13 @@ void check_refused(const TempDir& dir, const BadFile& bad) {
   CHECK(message.size() < 1000);
 }
 
-/// Opens whatever is there; what it says does not matter, that it comes back does. Touches all
-/// data.
-void open_and_touch(const std::filesystem::path& path) {
-  const auto file = GgufFile::open(path);
-  if (!file) {
-    CHECK(file.error().message.find('\n') == std::string::npos);
-    return;
-  }
-  unsigned sum = 0;
-  for (const GgufTensor& tensor : file->tensors()) {
-    for (const std::byte b : tensor.data) sum += std::to_integer<unsigned>(b);
-  }
-  for (const auto& entry : file->entries()) {
-    for (const std::byte b : entry.encoded) sum += std::to_integer<unsigned>(b);
-    (void)file->get_strings(entry.key);
-    (void)file->get_ints(entry.key);
-    (void)file->get_floats(entry.key);
-    (void)file->get_string(entry.key);
-  }
-  CHECK(sum < ~0U);
-}
-
-/// Peak memory of this process since the last reset, in bytes; 0 where the system does not tell.
-size_t peak_memory() {
-  std::ifstream status("/proc/self/status");
-  for (std::string word; status >> word;) {
-    size_t kilobytes = 0;
-    if (word == "VmHWM:" && status >> kilobytes) return kilobytes * 1024;
-  }
-  return 0;
-}
-
 }  // namespace
 
 TEST_CASE("gguf: malformed files are refused with the place and the reason") {
   const TempDir dir;
   size_t n = 0;
   REQUIRE([&] {
-    write_file(dir / "good.gguf", good().build());
+    write_file(dir / "good.gguf", small_gguf().build());
     return GgufFile::open(dir / "good.gguf").has_value();
   }());
   for (const auto& list : {bad_headers(), bad_keys(), bad_arrays(), bad_tensors(), bad_places()}) {
@@ -318,103 +276,4 @@ TEST_CASE("gguf: malformed files are refused with the place and the reason") {
     n += list.size();
   }
   CHECK(n >= 60);
-}
-
-TEST_CASE("gguf: a file cut off at any byte is refused") {
-  const TempDir dir;
-  const std::string whole = good().build();
-  const auto path = dir / "cut.gguf";
-  for (size_t size = 1; size < whole.size(); ++size) {
-    write_file(path, whole.substr(0, size));
-    const auto file = GgufFile::open(path);
-    INFO(size);
-    REQUIRE_FALSE(file);
-    CHECK(file.error().code == Errc::kContent);
-    CHECK(file.error().message.find("offset 0x") != std::string::npos);
-  }
-}
-
-TEST_CASE("gguf: random damage never ends the program") {
-  const TempDir dir;
-  const auto path = dir / "damaged.gguf";
-  const std::string whole = changed([](GgufBuilder& b) {
-                              b.array("nested", 9, 1, le(8U) + le(uint64_t{1}) + gguf_string("x"));
-                              b.tensor("q", {64, 2}, 8, std::string(136, 'q'));
-                            }).build();
-  std::mt19937 random(20240507);
-  for (int round = 0; round < 2000; ++round) {
-    INFO("round " << round);
-    std::string bytes = whole;
-    const int n_flips = 1 + static_cast<int>(random() % 4);
-    for (int i = 0; i < n_flips; ++i) {
-      bytes[random() % bytes.size()] = static_cast<char>(random() % 256);
-    }
-    write_file(path, bytes);
-    open_and_touch(path);
-  }
-  // Every byte of the structure, with the values that break most.
-  for (size_t at = 0; at < 260; ++at) {
-    for (const char value : {'\0', '\x7f', '\x80', '\xff'}) {
-      std::string bytes = whole;
-      bytes[at] = value;
-      write_file(path, bytes);
-      open_and_touch(path);
-    }
-  }
-}
-
-TEST_CASE("gguf: 60,000 keys and 60,000 tensors open in little time") {
-  const TempDir dir;
-  GgufBuilder b;
-  std::string data(60000 * 32, '\0');
-  for (int i = 0; i < 60000; ++i) b.u32("some.key.with.a.common.start." + std::to_string(i), 1);
-  for (uint64_t i = 0; i < 60000; ++i) {
-    b.tensor_at("blk.with.a.common.start." + std::to_string(i), {8}, 0, i * 32,
-                i == 0 ? std::string_view(data) : std::string_view());
-  }
-  write_file(dir / "many.gguf", b.build());
-  const std::clock_t begin = std::clock();  // processor time: a busy machine does not count
-  const auto file = GgufFile::open(dir / "many.gguf");
-  const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
-  if (!file) FAIL(file.error().message);
-  CHECK(file->tensors().size() == 60000);
-  CHECK(file->get_uint("some.key.with.a.common.start.59999") == 1);
-  // 0.03 s on a quiet machine; a quadratic search for duplicates would take minutes.
-  MESSAGE("60,000 keys and tensors: " << seconds << " s");
-  CHECK(seconds < 2.0);
-}
-
-TEST_CASE("gguf: a hostile file takes little memory") {
-  const TempDir dir;
-  // 200,000 of the smallest records that there are, then claims that the file cannot keep.
-  std::string bytes = "GGUF" + le(3U) + le(uint64_t{0}) + le(uint64_t{1} << 19);
-  for (uint32_t i = 0; i < 200000; ++i) {
-    bytes += gguf_string(std::to_string(i)) + le(0U) + "v";
-  }
-  bytes += gguf_string("claim") + le(9U) + le(9U) + le(uint64_t{1} << 16);
-  bytes.resize(bytes.size() + (12U << 20));
-  write_file(dir / "hostile.gguf", bytes);
-  const size_t metadata_bytes = bytes.size();
-  std::string().swap(bytes);
-  const size_t before = peak_memory();
-  const auto file = GgufFile::open(dir / "hostile.gguf");
-  const size_t after = peak_memory();
-  REQUIRE_FALSE(file);
-  INFO(file.error().message << ", " << before << " to " << after);
-  CHECK(after - before < (size_t{64} << 20) + 4 * metadata_bytes);
-}
-
-TEST_CASE("gguf: what is not a file of its own is refused") {
-  const TempDir dir;
-  const auto missing = GgufFile::open(dir / "none.gguf");
-  REQUIRE_FALSE(missing);
-  CHECK(missing.error().code == Errc::kMissing);
-  CHECK(missing.error().message == (dir / "none.gguf").string() + ": no such file");
-  const auto directory = GgufFile::open(dir.path());
-  REQUIRE_FALSE(directory);
-  CHECK(directory.error().code == Errc::kIo);
-  CHECK(GgufFile::open(dir / "none.gguf" / "x").error().code == Errc::kMissing);
-  CHECK(GgufFile::open("/dev/null").error().code == Errc::kIo);
-  write_file(dir / "empty.gguf", "");
-  CHECK(GgufFile::open(dir / "empty.gguf").error().code == Errc::kContent);
 }
