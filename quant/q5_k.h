@@ -26,18 +26,9 @@ static_assert(sizeof(BlockQ5_K) == 176);
 
 inline void decode_block(const BlockQ5_K& block, float* x) noexcept {
   uint8_t q[256];
-  uint8_t scales[8];
-  uint8_t mins[8];
   unpack_bits<4, 32>(block.qs, q);
   unpack_bits<1, 32, 4>(block.qh, q);
-  unpack_k_scales(block.scales, scales, mins);
-  const float d = f16_to_f32(block.d);
-  const float dmin = f16_to_f32(block.dmin);
-  for (size_t j = 0; j < 8; ++j) {
-    const float scale = d * static_cast<float>(scales[j]);
-    const float min = dmin * static_cast<float>(mins[j]);
-    for (size_t i = 32 * j; i < 32 * j + 32; ++i) x[i] = scale * static_cast<float>(q[i]) - min;
-  }
+  decode_with_k_scales(block.d, block.dmin, block.scales, q, x);
 }
 
 inline void encode_block(const float* x, const float* importance, BlockQ5_K& block) noexcept {
