@@ -110,8 +110,8 @@ Status convert_piece(const Piece& piece, const FormatTraits& format, Scratch& sc
 
 /// Runs every piece; of several errors the first piece's wins, so that it does not depend on the
 /// threads.
-Status convert_batch(const std::vector<Piece>& pieces, const FormatTraits& format, int n_threads,
-                     std::vector<Scratch>& scratch, std::vector<std::byte>& out) {
+Status convert_pieces(const std::vector<Piece>& pieces, const FormatTraits& format, int n_threads,
+                      std::vector<Scratch>& scratch, std::vector<std::byte>& out) {
   std::atomic<size_t> next = 0;
   std::mutex mutex;
   size_t failed = pieces.size();
@@ -136,6 +136,30 @@ Status convert_batch(const std::vector<Piece>& pieces, const FormatTraits& forma
   }
   if (error) return tl::unexpected(std::move(*error));
   return {};
+}
+
+/// Pieces that are converted at once and then written.
+struct Batch {
+  std::vector<Piece> pieces;
+  uint64_t source_bytes = 0;
+  size_t out_bytes = 0;
+};
+
+/// Takes pieces from `begin` on, which moves behind them.
+Batch take_batch(const std::vector<Piece>& pieces, const FormatTraits& format, size_t& begin) {
+  Batch batch;
+  int64_t n_values = 0;
+  while (begin < pieces.size() && n_values < kBatchValues) {
+    Piece piece = pieces[begin++];
+    const int64_t n = piece.n_rows * cols_of(*piece.slab);
+    piece.out_begin = batch.out_bytes;
+    batch.out_bytes += static_cast<size_t>(n) / format.block_len * format.block_bytes;
+    batch.source_bytes +=
+        static_cast<uint64_t>(n) * source_type_bytes(piece.slab->source.weights.tensor->type);
+    batch.pieces.push_back(piece);
+    n_values += n;
+  }
+  return batch;
 }
 
 /// The pieces of a tensor, in order. A transposed slab is one piece: each of its output rows needs
@@ -170,24 +194,11 @@ Status stream_tensor(const PlannedTensor& tensor, int n_threads, GgufWriter& wri
   std::vector<std::byte> out;
   const std::vector<Piece> pieces = cut(tensor);
   for (size_t begin = 0; begin < pieces.size();) {
-    std::vector<Piece> batch;
-    int64_t n_values = 0;
-    uint64_t n_source_bytes = 0;
-    size_t out_bytes = 0;
-    while (begin < pieces.size() && n_values < kBatchValues) {
-      Piece piece = pieces[begin++];
-      const int64_t n = piece.n_rows * cols_of(*piece.slab);
-      piece.out_begin = out_bytes;
-      out_bytes += static_cast<size_t>(n) / format.block_len * format.block_bytes;
-      n_values += n;
-      n_source_bytes +=
-          static_cast<uint64_t>(n) * source_type_bytes(piece.slab->source.weights.tensor->type);
-      batch.push_back(piece);
-    }
-    out.resize(out_bytes);
-    MINKE_TRY(convert_batch(batch, format, n_threads, scratch, out));
+    const Batch batch = take_batch(pieces, format, begin);
+    out.resize(batch.out_bytes);
+    MINKE_TRY(convert_pieces(batch.pieces, format, n_threads, scratch, out));
     MINKE_TRY(writer.write(out));
-    if (!advance(n_source_bytes)) return fail(Errc::kCancelled, "interrupted");
+    if (!advance(batch.source_bytes)) return fail(Errc::kCancelled, "interrupted");
   }
   return {};
 }

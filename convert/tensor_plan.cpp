@@ -163,20 +163,7 @@ class Planner {
       return bad(*entry, fmt::format("scales of type {} (allowed F32, BF16, F16)",
                                      source_type_name(entry->tensor->type)));
     }
-    const int64_t rows = tensor.shape.rows();
-    const int64_t cols = tensor.shape.cols();
-    const auto blocks = [](int64_t n, int64_t block) { return (n + block - 1) / block; };
-    if (shape ==
-        Shape{blocks(rows, config_.fp8_block_rows), blocks(cols, config_.fp8_block_cols)}) {
-      source.block_rows = config_.fp8_block_rows;
-      source.block_cols = config_.fp8_block_cols;
-    } else if (shape.elements() == 1) {
-      source.block_rows = rows;
-      source.block_cols = cols;
-    } else if (shape == Shape{rows} || shape == Shape{rows, 1}) {
-      source.block_rows = 1;
-      source.block_cols = cols;
-    } else {
+    if (!choose_blocks(shape, source)) {
       return bad(*entry, fmt::format("{} scales do not fit {} weights in blocks of {}x{}",
                                      to_string(shape), to_string(tensor.shape),
                                      config_.fp8_block_rows, config_.fp8_block_cols));
@@ -184,6 +171,28 @@ class Planner {
     source.scales = *entry;
     used_.insert(entry->tensor->name);
     return {};
+  }
+
+  /// Sets the blocks that scales of this shape belong to; false if there are none.
+  bool choose_blocks(const Shape& scales, SourceMatrix& source) const {
+    const int64_t rows = source.weights.tensor->shape.rows();
+    const int64_t cols = source.weights.tensor->shape.cols();
+    const auto n_blocks = [](int64_t n, int64_t block) { return (n + block - 1) / block; };
+    const Shape by_block{n_blocks(rows, config_.fp8_block_rows),
+                         n_blocks(cols, config_.fp8_block_cols)};
+    if (scales == by_block) {
+      source.block_rows = config_.fp8_block_rows;
+      source.block_cols = config_.fp8_block_cols;
+    } else if (scales.elements() == 1) {
+      source.block_rows = rows;
+      source.block_cols = cols;
+    } else if (scales == Shape{rows} || scales == Shape{rows, 1}) {
+      source.block_rows = 1;
+      source.block_cols = cols;
+    } else {
+      return false;
+    }
+    return true;
   }
 
   /// A tensor that nothing asked for would silently change what the model computes.

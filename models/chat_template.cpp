@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+
 #include "runtime/input_file.h"
 
 namespace minke {

@@ -2,7 +2,6 @@
 // literals that it can put out. Copies of a template differ in spacing, quotes and line breaks, not
 // in those; a literal that none of the three has makes it another template.
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <string>
 #include <vector>
@@ -100,11 +99,10 @@ std::optional<Scan> scan_jinja(std::string_view jinja) {
 
 /// Keys and values that templates compare with but do not put out.
 bool is_key(std::string_view literal) {
-  constexpr std::array<std::string_view, 11> kKeys{"",           "role",      "user", "content",
-                                                   "system",     "assistant", "tool", "type",
-                                                   "tool_calls", "function",  "name"};
-  return std::find(kKeys.begin(), kKeys.end(), literal) != kKeys.end() || literal == "arguments" ||
-         literal == kBos || literal == kEos;
+  static constexpr std::string_view kKeys[] = {
+      "",     "role",       "user",     "content", "system",    "assistant", "tool",
+      "type", "tool_calls", "function", "name",    "arguments", kBos,        kEos};
+  return std::ranges::find(kKeys, literal) != std::end(kKeys);
 }
 
 /// C's tool calls: markers of tool tokens, line breaks, code fences, "json".

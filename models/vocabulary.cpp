@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <charconv>
 #include <optional>
 
 #include "runtime/input_file.h"
@@ -66,14 +66,9 @@ std::string unmap(std::string_view text) {
 std::optional<char> parse_byte_token(std::string_view text) {
   if (text.size() != 6 || !text.starts_with("<0x") || text.back() != '>') return std::nullopt;
   unsigned value = 0;
-  for (const char c : text.substr(3, 2)) {
-    const unsigned digit = c >= '0' && c <= '9'   ? static_cast<unsigned>(c - '0')
-                           : c >= 'A' && c <= 'F' ? static_cast<unsigned>(c - 'A') + 10
-                           : c >= 'a' && c <= 'f' ? static_cast<unsigned>(c - 'a') + 10
-                                                  : 16;
-    if (digit == 16) return std::nullopt;
-    value = value * 16 + digit;
-  }
+  const char* digits = text.data() + 3;
+  const auto [end, error] = std::from_chars(digits, digits + 2, value, 16);
+  if (error != std::errc() || end != digits + 2) return std::nullopt;
   return static_cast<char>(value);
 }
 

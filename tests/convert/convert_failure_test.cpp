@@ -117,6 +117,17 @@ TEST_CASE("a NaN or an infinity is refused with tensor and index, and nothing is
   }
 }
 
+TEST_CASE("a conversion that fails leaves the file that was there as it was") {
+  const test::TempDir dir;
+  TinyModel model;
+  model.tensor("lm_head.weight").data.replace(0, 4, test::bytes_of({std::nanf("")}));
+  model.write(dir / "m");
+  test::write_file(dir / "m.gguf", "an older result");
+  CHECK_FALSE(convert_to(dir / "m", dir / "m.gguf", "F32"));
+  CHECK(test::read_file(dir / "m.gguf") == "an older result");
+  CHECK(n_files(dir.path()) == 2);
+}
+
 TEST_CASE("progress counts the checkpoint's bytes, and false stops without a trace") {
   const test::TempDir dir;
   TinyModel().write(dir / "m");
