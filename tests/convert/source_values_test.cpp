@@ -81,7 +81,7 @@ TEST_CASE("every E5M2 code has the value of the format's definition") {
 }
 
 TEST_CASE("a NaN or an infinity is found wherever it stands") {
-  for (const size_t n : {1, 2, 1023, 1024, 1025, 3000}) {
+  for (const size_t n : std::initializer_list<size_t>{1, 2, 1023, 1024, 1025, 3000}) {
     std::vector<float> values(n, -3.0f);
     CHECK_FALSE(find_non_finite(values));
     for (const size_t at : {size_t{0}, n / 2, n - 1}) {
