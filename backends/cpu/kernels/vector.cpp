@@ -33,10 +33,10 @@ inline VF exp(VF x) {
   p = madd(p, r, splat(1.0f));
   p = madd(p, r, splat(1.0f));
   // 2^n in two factors, so that neither leaves the exponent's range.
-  const Ints exponent = xsimd::bitwise_cast<Ints>(shifted) - Ints(0x4B400000);
+  const Ints exponent = __builtin_bit_cast(Ints, shifted) - Ints(0x4B400000);
   const Ints half = exponent >> 1;
-  const VF scale1 = xsimd::bitwise_cast<VF>((half + Ints(127)) << 23);
-  const VF scale2 = xsimd::bitwise_cast<VF>((exponent - half + Ints(127)) << 23);
+  const VF scale1 = __builtin_bit_cast(VF, (half + Ints(127)) << 23);
+  const VF scale2 = __builtin_bit_cast(VF, (exponent - half + Ints(127)) << 23);
   const VF value = p * scale1 * scale2;
   return xsimd::select(x < splat(-87.3f), splat(0.0f), value);
 }
