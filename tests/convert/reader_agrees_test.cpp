@@ -59,6 +59,7 @@ std::vector<double> fractions() {
 }  // namespace
 
 TEST_CASE("what convert accepts in config.json, the reader of its file accepts") {
+  const nlohmann::json good = TinyModel().config;
   const char* counts[] = {"hidden_size",       "num_hidden_layers",     "num_attention_heads",
                           "vocab_size",        "q_lora_rank",           "kv_lora_rank",
                           "qk_nope_head_dim",  "qk_rope_head_dim",      "v_head_dim",
@@ -70,7 +71,7 @@ TEST_CASE("what convert accepts in config.json, the reader of its file accepts")
     int n_accepted = 0;
     for (const int64_t value : whole_numbers()) {
       CAPTURE(value);
-      nlohmann::json config = TinyModel().config;
+      nlohmann::json config = good;
       config["topk_method"] = "group_limited_greedy";
       config["n_group"] = 2;
       config["topk_group"] = 1;
@@ -82,6 +83,7 @@ TEST_CASE("what convert accepts in config.json, the reader of its file accepts")
 }
 
 TEST_CASE("what convert accepts of fractions, the reader of its file accepts") {
+  const nlohmann::json good = TinyModel().config;
   const std::pair<const char*, const char*> keys[] = {
       {"", "rms_norm_eps"},          {"", "rope_theta"},
       {"", "routed_scaling_factor"}, {"rope_scaling", "factor"},
@@ -93,7 +95,7 @@ TEST_CASE("what convert accepts of fractions, the reader of its file accepts") {
     int n_accepted = 0;
     for (const double value : fractions()) {
       CAPTURE(value);
-      nlohmann::json config = TinyModel().config;
+      nlohmann::json config = good;
       nlohmann::json& fields = *object == '\0' ? config : config[object];
       fields[name] = value;
       if (key == std::string_view("mscale")) fields["mscale_all_dim"] = value;
