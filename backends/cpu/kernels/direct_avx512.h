@@ -2,7 +2,6 @@
 #pragma once
 
 #include "backends/cpu/kernels/unpack_x86_scales.h"
-#include "backends/cpu/simd/unroll.h"
 
 namespace minke::cpu::MINKE_ISA_NS {
 namespace {

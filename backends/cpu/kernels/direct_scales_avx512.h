@@ -1,47 +1,11 @@
 // Scales and mins of sixteen weight rows at once, in registers: lane r is row r.
 #pragma once
 
-#include "backends/cpu/kernels/unpack_x86_scales.h"
+#include "backends/cpu/kernels/row_pointers_avx512.h"
 #include "backends/cpu/simd/unroll.h"
 
 namespace minke::cpu::MINKE_ISA_NS {
 namespace {
-
-/// Sixteen weight rows of less than 128 MiB. Where there are fewer, the last one stands for the
-/// others.
-class RowPointers {
- public:
-  RowPointers(const uint8_t* first, size_t row_bytes, int n_rows) : first_(first) {
-    for (int r = 0; r < kLanes; ++r)
-      offsets_[r] = static_cast<int32_t>(row_bytes) * (r < n_rows ? r : n_rows - 1);
-  }
-
-  template <class Block>
-  const Block* at(int row) const {
-    return reinterpret_cast<const Block*>(first_ + offsets_[row]);
-  }
-  /// Dword i is 4 bytes at byte `at_byte` of row i.
-  VI gather(size_t at_byte) const {
-    return _mm512_i32gather_epi32(load_bytes(offsets_), first_ + at_byte, 1);
-  }
-  /// out[i], lane r = dword i of the 16 bytes at byte `at_byte` of row r.
-  void load_16_bytes(size_t at_byte, VI (&out)[4]) const {
-    VI v[4];
-    MINKE_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      const auto row = [&](int lane) { return load16(at<uint8_t>(i + 4 * lane) + at_byte); };
-      v[i] = _mm512_castsi128_si512(row(0));
-      v[i] = _mm512_inserti32x4(v[i], row(1), 1);
-      v[i] = _mm512_inserti32x4(v[i], row(2), 2);
-      v[i] = _mm512_inserti32x4(v[i], row(3), 3);
-    }
-    transpose_dwords(v, out);
-  }
-
- private:
-  const uint8_t* first_;
-  alignas(64) int32_t offsets_[kLanes];
-};
 
 /// The halves in the lower 16 bits of the lanes.
 inline VF low_halves(VI dwords) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(dwords)); }

@@ -23,7 +23,7 @@ struct Columns {
 };
 
 template <class Format, int kN>
-Columns<kN> take_columns(const MatmulArgs& args, int offset) {
+Columns<kN> direct_columns(const MatmulArgs& args, int offset) {
   const QuantizedRows& xq = *args.xq;
   const int n_groups = args.n_cols / Format::kGroup;
   const int room = (n_groups + kLanes - 1) / kLanes * kLanes;
@@ -147,14 +147,15 @@ template <class Format, class Block, int kN>
 }
 
 template <class Format, class Block, int kN>
-void multiply(const MatmulArgs& args, int offset) {
-  const Columns<kN> columns = take_columns<Format, kN>(args, offset);
+void multiply_direct(const MatmulArgs& args, int offset) {
+  const Columns<kN> columns = direct_columns<Format, kN>(args, offset);
   for (int row = args.row_begin; row < args.row_end; row += kLanes) {
     const int n_rows = args.row_end - row < kLanes ? args.row_end - row : kLanes;
     const auto* w =
         static_cast<const uint8_t*>(args.w) + static_cast<size_t>(row) * args.w_row_bytes;
-    // Where nothing comes next, what is here already is fetched again, which costs nothing.
-    Ahead ahead(row + kLanes < args.row_end ? w + kLanes * args.w_row_bytes : w);
+    // Where no whole tile comes next, what is in the cache already is asked for again.
+    const bool more = row + 2 * kLanes <= args.row_end;
+    Ahead ahead(more ? w + kLanes * args.w_row_bytes : w);
     VF results[kN];
     multiply_rows<Format, Block, kN>(RowPointers(w, args.w_row_bytes, n_rows), args.n_cols, columns,
                                      ahead, results);
@@ -164,7 +165,7 @@ void multiply(const MatmulArgs& args, int offset) {
 }
 
 template <class Format, class Block>
-bool multiply_few(const MatmulArgs& args, int offset) {
+bool try_direct(const MatmulArgs& args, const Unpacker& format) {
   // Offsets of rows are 32 bits wide; sums of all columns must fit in the scratch memory.
   constexpr size_t kMaxRowBytes = size_t{1} << 27;
   constexpr int kMostColumns = static_cast<int>(kMatmulScratchBytes) / 4 * 16 / kFewColumns - 4096;
@@ -172,29 +173,30 @@ bool multiply_few(const MatmulArgs& args, int offset) {
       args.w_row_bytes >= kMaxRowBytes)
     return false;
   static_assert(kFewColumns == 3);
-  if (args.n_x == 1) multiply<Format, Block, 1>(args, offset);
-  if (args.n_x == 2) multiply<Format, Block, 2>(args, offset);
-  if (args.n_x == 3) multiply<Format, Block, 3>(args, offset);
+  if (args.n_x == 1) multiply_direct<Format, Block, 1>(args, format.offset);
+  if (args.n_x == 2) multiply_direct<Format, Block, 2>(args, format.offset);
+  if (args.n_x == 3) multiply_direct<Format, Block, 3>(args, format.offset);
   return true;
 }
 
 }  // namespace
 
-bool matmul_direct(const MatmulArgs& args, DType dtype) noexcept {
+bool matmul_direct(const MatmulArgs& args, const Unpacker& format) noexcept {
+  static_assert(kHasFma);
   if (args.n_x > kFewColumns) return false;
-  switch (dtype) {
+  switch (format.dtype) {
     case DType::kQ4_0:
-      return multiply_few<FormatOf<32, false, Range::k4>, BlockQ4_0>(args, 8);
+      return try_direct<FormatOf<32, false, Range::k4>, BlockQ4_0>(args, format);
     case DType::kQ5_0:
-      return multiply_few<FormatOf<32, false, Range::k5>, BlockQ5_0>(args, 16);
+      return try_direct<FormatOf<32, false, Range::k5>, BlockQ5_0>(args, format);
     case DType::kQ8_0:
-      return multiply_few<FormatOf<32, false, Range::kFull>, BlockQ8_0>(args, kFullBias);
+      return try_direct<FormatOf<32, false, Range::kFull>, BlockQ8_0>(args, format);
     case DType::kQ4_K:
-      return multiply_few<FormatOf<32, true, Range::k4>, BlockQ4_K>(args, 0);
+      return try_direct<FormatOf<32, true, Range::k4>, BlockQ4_K>(args, format);
     case DType::kQ5_K:
-      return multiply_few<FormatOf<32, true, Range::k5>, BlockQ5_K>(args, 0);
+      return try_direct<FormatOf<32, true, Range::k5>, BlockQ5_K>(args, format);
     case DType::kQ6_K:
-      return multiply_few<FormatOf<16, false, Range::k6>, BlockQ6_K>(args, 32);
+      return try_direct<FormatOf<16, false, Range::k6>, BlockQ6_K>(args, format);
     default:
       return false;
   }
@@ -206,7 +208,7 @@ bool matmul_direct(const MatmulArgs& args, DType dtype) noexcept {
 
 namespace minke::cpu::MINKE_ISA_NS {
 
-bool matmul_direct(const MatmulArgs&, DType) noexcept { return false; }
+bool matmul_direct(const MatmulArgs&, const Unpacker&) noexcept { return false; }
 
 }  // namespace minke::cpu::MINKE_ISA_NS
 

@@ -81,6 +81,40 @@ void take_columns(const MatmulArgs& args, int offset, int first, int n, int firs
   }
 }
 
+/// The unpacked rows panel.bytes, which are vector v of the panel's rows, times the first n of
+/// panel.columns. The same sums in the same order as multiply_tile.
+template <class Format>
+void multiply_few(const Panel& panel, int n_blocks, int n, int v, bool from_zero) {
+  constexpr int kPiece = 4 * kLanes;  // Columns of one vector of a row.
+  const TileColumns& columns = panel.columns;
+  for (int c = 0; c < n; ++c) {
+    VI sums[kChunkGroups];  // Of 16 columns.
+    for (int k = 0; k < n_blocks * kQuantBlock; k += kPiece) {
+      // The last piece may reach 32 columns beyond the row: into what lies behind it in the
+      // quantized rows' memory, or the next row. Those sums are not used.
+      const VI x = load_bytes(columns.q[c] + k);
+      VI rows[kLanes];
+      MINKE_UNROLL
+      for (int r = 0; r < kLanes; ++r)
+        rows[r] = products_of<Format>(load_bytes(&panel.bytes[r][k]), x);
+      VI reduced[kLanes / 4];
+      sum_rows(rows, reduced);
+      MINKE_UNROLL
+      for (int g = 0; g < kLanes / 4; ++g) sums[k / 16 + g] = reduced[g];
+    }
+    float* y = columns.y[c] + v * kLanes;
+    VF result[1][1] = {{from_zero ? splat(0.0f) : load(y)}};
+    for (int group = 0; group < n_blocks * Format::kGroups; ++group) {
+      const VI sum = add_i32(group_sum<Format>(sums, group), start_of<Format>(columns, c, group));
+      result[0][0] = add_group(result[0][0], sum, panel, group, v * kLanes,
+                               columns.scale[c][group / Format::kGroups]);
+    }
+    if constexpr (Format::kHasMin)
+      add_mins(panel, v * kLanes, n_blocks * Format::kGroups, &columns.sum[c], result);
+    store(y, result[0][0]);
+  }
+}
+
 template <class Format>
 void multiply(const MatmulArgs& args, const Source& source, int row, int first_block,
               Panel& panel) {
@@ -147,7 +181,7 @@ void multiply_all(const MatmulArgs& args, const Unpacker& format) {
 }  // namespace
 
 void matmul_quant(const MatmulArgs& args, const Unpacker& format) noexcept {
-  if (matmul_direct(args, format.dtype)) return;
+  if (matmul_direct(args, format)) return;
   const auto is = [&](int group, bool has_min, Range range) {
     return format.group == group && format.has_min == has_min && format.range == range;
   };

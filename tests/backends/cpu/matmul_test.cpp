@@ -105,7 +105,7 @@ bool has_fma(const KernelTable& table) { return std::string_view(table.name) != 
 TEST_CASE("matmul: every format, every instruction set, every number of rows") {
   for (const DType dtype : all_formats()) {
     std::string covered;
-    for (const int n_cols : {32, 64, 256, 1408, 2048}) {
+    for (const int n_cols : {32, 64, 256, 768, 1408, 2048}) {
       if (size_t(n_cols) % find_format(dtype)->block_len != 0) continue;
       Case test(dtype, 37, n_cols, kMostX, Fill::kRandom, 1 + uint32_t(n_cols));
       std::vector<float> first;
