@@ -4,8 +4,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <system_error>
 #include <utility>
 
@@ -14,6 +17,34 @@
 namespace minke {
 namespace fs = std::filesystem;
 namespace {
+
+/// What a signal handler can know of a mapping. Fixed memory, so that reading it is always safe.
+struct KnownMapping {
+  std::atomic<bool> taken{false};
+  std::atomic<const std::byte*> begin{nullptr};  ///< Set last, and taken back first.
+  size_t size = 0;
+  std::array<char, 4200> name{};  ///< Longer than printable_path makes it.
+};
+std::array<KnownMapping, 256> known_mappings;
+
+void note_mapping(std::span<const std::byte> bytes, const std::string& name) noexcept {
+  for (KnownMapping& known : known_mappings) {
+    if (known.taken.exchange(true)) continue;
+    known.size = bytes.size();
+    std::strncpy(known.name.data(), name.c_str(), known.name.size() - 1);
+    known.begin.store(bytes.data());
+    return;
+  }
+}
+
+void forget_mapping(std::span<const std::byte> bytes) noexcept {
+  for (KnownMapping& known : known_mappings) {
+    if (known.begin.load() != bytes.data()) continue;
+    known.begin.store(nullptr);
+    known.taken.store(false);
+    return;
+  }
+}
 
 int to_madvise(MappedFile::Advice advice) noexcept {
   switch (advice) {
@@ -33,6 +64,15 @@ int to_madvise(MappedFile::Advice advice) noexcept {
 
 }  // namespace
 
+const char* mapped_file_at(const void* address) noexcept {
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  for (const KnownMapping& known : known_mappings) {
+    const auto begin = reinterpret_cast<uintptr_t>(known.begin.load());
+    if (begin != 0 && at >= begin && at - begin < known.size) return known.name.data();
+  }
+  return nullptr;
+}
+
 Result<MappedFile> MappedFile::open(const fs::path& path) {
   MINKE_ASSIGN(const InputFile input, InputFile::open(path));
   const uint64_t size = input.size_bytes();
@@ -43,6 +83,7 @@ Result<MappedFile> MappedFile::open(const fs::path& path) {
   MappedFile file;
   file.path_ = path;
   file.bytes_ = {static_cast<const std::byte*>(data), size};
+  note_mapping(file.bytes_, printable_path(path));
   return file;
 }
 
@@ -56,7 +97,9 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 MappedFile::~MappedFile() {
-  if (!bytes_.empty()) munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+  if (bytes_.empty()) return;
+  forget_mapping(bytes_);
+  munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
 void MappedFile::advise(Advice advice, std::span<const std::byte> range) const noexcept {

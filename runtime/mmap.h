@@ -42,4 +42,8 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
+/// The file whose mapping holds this address, as printable_path gives it; null if no MappedFile
+/// does, or if there are too many (256) to know all. For signal handlers: it only reads memory.
+const char* mapped_file_at(const void* address) noexcept;
+
 }  // namespace minke

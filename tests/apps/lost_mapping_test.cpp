@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <string>
+#include <utility>
 
 #include "runtime/mmap.h"
 #include "tests/support.h"
@@ -14,11 +15,16 @@
 using namespace minke;
 using namespace minke::test;
 
-TEST_CASE("a file that is cut off while it is mapped ends the program with a line, not a signal") {
+TEST_CASE("a file that is cut off while it is mapped ends the program with a line that names it") {
   const TempDir dir;
-  write_file(dir / "a", std::string(100'000, 'x'));
-  const auto file = MappedFile::open(dir / "a");
-  REQUIRE(file);
+  for (const char* name : {"a", "b\n", "c"}) write_file(dir / name, std::string(100'000, 'x'));
+  const auto before = MappedFile::open(dir / "a");
+  auto opened = MappedFile::open(dir / "b\n");
+  const auto after = MappedFile::open(dir / "c");
+  REQUIRE(before);
+  REQUIRE(opened);
+  REQUIRE(after);
+  const MappedFile file = std::move(*opened);
   int ends[2];
   REQUIRE(pipe(ends) == 0);
   const pid_t child = fork();
@@ -26,8 +32,8 @@ TEST_CASE("a file that is cut off while it is mapped ends the program with a lin
   if (child == 0) {
     apps::end_cleanly_on_lost_mapping();
     dup2(ends[1], STDERR_FILENO);
-    if (truncate((dir / "a").c_str(), 0) != 0) _exit(1);
-    const volatile std::byte* const lost = &file->bytes()[50'000];
+    if (truncate((dir / "b\n").c_str(), 0) != 0) _exit(1);
+    const volatile std::byte* const lost = &file.bytes()[50'000];
     _exit(std::to_integer<int>(*lost) == 'x' ? 2 : 3);
   }
   close(ends[1]);
@@ -38,6 +44,6 @@ TEST_CASE("a file that is cut off while it is mapped ends the program with a lin
   close(ends[0]);
   CHECK(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 74);
-  CHECK(text.starts_with("minke: a file in use became shorter"));
+  CHECK(text.starts_with("minke: " + printable_path(dir / "b\n") + ": became shorter"));
   CHECK(text.find('\n') == text.size() - 1);
 }

@@ -4,6 +4,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "tests/support.h"
 
@@ -44,4 +45,36 @@ TEST_CASE("mmap: keeping a file in memory works or says which limit forbids it")
     CHECK(status.error().message.find("ulimit -l") != std::string::npos);
   }
   CHECK(file->bytes()[0] == std::byte{'s'});
+}
+
+TEST_CASE("mmap: an address tells its file while it is mapped") {
+  const TempDir dir;
+  write_file(dir / "a", std::string(5000, 'a'));
+  write_file(dir / "b", std::string(5000, 'b'));
+  const auto a = MappedFile::open(dir / "a");
+  REQUIRE(a);
+  const std::byte* lost = nullptr;
+  {
+    const auto b = MappedFile::open(dir / "b");
+    REQUIRE(b);
+    lost = b->bytes().data();
+    CHECK(mapped_file_at(&a->bytes().front()) == printable_path(dir / "a"));
+    CHECK(mapped_file_at(&b->bytes().back()) == printable_path(dir / "b"));
+  }
+  CHECK(mapped_file_at(lost) == nullptr);
+  CHECK(mapped_file_at(&dir) == nullptr);
+  CHECK(mapped_file_at(nullptr) == nullptr);
+}
+
+TEST_CASE("mmap: more files than can be named are mapped all the same") {
+  const TempDir dir;
+  write_file(dir / "a", "a");
+  std::vector<MappedFile> files;
+  for (int i = 0; i < 300; ++i) {
+    auto file = MappedFile::open(dir / "a");
+    REQUIRE(file);
+    files.push_back(std::move(*file));
+  }
+  CHECK(mapped_file_at(files.front().bytes().data()) != nullptr);
+  CHECK(mapped_file_at(files.back().bytes().data()) == nullptr);
 }
