@@ -193,9 +193,7 @@ void ChatLoop::stream(const std::function<Result<Answer>(const Watcher&)>& ask) 
     progress.clear();
     return printer.write(filter.push(piece));
   };
-  watcher.prompt = [&](int done, int total) {
-    if (total > session_->loaded().engine->runner().n_batch()) progress.show(done, total);
-  };
+  watcher.prompt = [&](int done, int total) { progress.show(done, total); };
   Result<Answer> answer = [&] {
     const QuietTyping quiet(terminal_);
     return ask(watcher);

@@ -8,15 +8,28 @@
 namespace minke::apps {
 namespace {
 
-/// Takes in what a step told of the request.
+/// Takes in what steps tell of the request.
 class Collector {
  public:
-  Collector(const Tokenizer& tokenizer, const Watcher& watcher)
-      : detokenizer_(tokenizer), watcher_(&watcher) {}
+  Collector(const Engine& engine, RequestId id, int n_prompt, const Watcher& watcher)
+      : engine_(&engine),
+        id_(id),
+        n_prompt_(n_prompt),
+        detokenizer_(engine.runner().model().tokenizer()),
+        watcher_(&watcher) {}
+
+  /// Inside a step, with the part of it that is done.
+  void look_inside(double part) const {
+    if (!watcher_->prompt || n_read_ == n_prompt_) return;
+    const int before = n_read_ >= 0 ? n_read_ : engine_->prompt_cached(id_);
+    const int n_step = std::min(engine_->runner().n_batch(), n_prompt_ - before);
+    watcher_->prompt(before + static_cast<int>(part * n_step), n_prompt_);
+  }
 
   Status take(const Event& event) {
     if (event.kind == Event::Kind::kPrompt) {
-      if (watcher_->prompt) watcher_->prompt(event.prompt_done, event.prompt_tokens);
+      n_read_ = event.prompt_done;
+      if (watcher_->prompt) watcher_->prompt(n_read_, n_prompt_);
     } else if (event.kind == Event::Kind::kToken) {
       answer_.tokens.push_back(event.token);
       return add_text(detokenizer_.push(event.token));
@@ -39,6 +52,10 @@ class Collector {
     return piece.empty() || !watcher_->text ? Status{} : watcher_->text(piece);
   }
 
+  const Engine* engine_;
+  RequestId id_;
+  int n_prompt_;
+  int n_read_ = -1;  ///< Tokens of the prompt; -1: no step has told.
   StreamDetokenizer detokenizer_;
   const Watcher* watcher_;
   Answer answer_;
@@ -57,13 +74,15 @@ void abandon(Engine& engine, RequestId id) {
 
 Result<Answer> generate(Engine& engine, Request request, const Watcher& watcher) {
   const int n_prompt = static_cast<int>(request.prompt.size());
-  const bool several_steps = n_prompt > engine.runner().n_batch();
-  Collector collector(engine.runner().model().tokenizer(), watcher);
   MINKE_ASSIGN(const RequestId id, engine.submit(std::move(request)));
-  if (several_steps && watcher.prompt) watcher.prompt(0, n_prompt);
+  Collector collector(engine, id, n_prompt, watcher);
+  const StepWatch step_watch = [&](double part) {
+    collector.look_inside(part);
+    return SignalWatch::interrupts() == 0;
+  };
   while (!collector.finished()) {
     if (SignalWatch::interrupts() > 0) engine.cancel(id);
-    for (const Event& event : engine.step()) {
+    for (const Event& event : engine.step(step_watch)) {
       if (event.request != id) continue;
       if (Status shown = collector.take(event); !shown) {
         abandon(engine, id);

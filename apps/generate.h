@@ -21,12 +21,13 @@ struct Answer {
 struct Watcher {
   /// A piece of the answer, whole characters. An error ends the answer.
   std::function<Status(std::string_view piece)> text;
-  /// Tokens of the prompt that are read. Called before the first step too.
+  /// Tokens of the prompt that are read; called thousands of times a second.
   std::function<void(int done, int total)> prompt;
 };
 
-/// Looks at SignalWatch between steps: an interrupt ends the answer with kCancelled, which is no
-/// error. Errors: those of Engine::submit and Engine::step, those of watcher.text.
+/// Looks at SignalWatch, inside steps too: an interrupt ends the answer with kCancelled, which is
+/// no error; of the step that it stopped nothing stays. Errors: those of Engine::submit and
+/// Engine::step, those of watcher.text.
 Result<Answer> generate(Engine& engine, Request request, const Watcher& watcher);
 
 /// "prompt 25 tokens (20 cached), 0.12 s, 41.7 tokens/s; answer 30 tokens, 1.20 s, 25.0 tokens/s"

@@ -61,11 +61,7 @@ Result<Answer> stream_answer(LoadedModel& loaded, Request request,
                               progress.clear();
                               return printer.write(filter.push(piece));
                             },
-                        .prompt =
-                            [&](int done, int total) {
-                              if (total > loaded.engine->runner().n_batch())
-                                progress.show(done, total);
-                            }};
+                        .prompt = [&](int done, int total) { progress.show(done, total); }};
   Result<Answer> answer = generate(*loaded.engine, std::move(request), watcher);
   progress.clear();
   MINKE_TRY(printer.end_line());

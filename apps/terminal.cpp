@@ -84,7 +84,9 @@ Status AnswerPrinter::end_line() {
 }
 
 void ProgressLine::show(int done, int total) {
-  if (!enabled_) return;
+  constexpr std::chrono::milliseconds kBetween(250);
+  if (!enabled_ || Clock::now() - drawn_ < kBetween) return;
+  drawn_ = Clock::now();
   shown_ = true;
   const int percent = static_cast<int>(100.0 * done / (total > 0 ? total : 1));
   fmt::print(stderr, "\r\x1b[Kreading the prompt: {} of {} tokens ({} %)", done, total, percent);

@@ -1,6 +1,7 @@
 // Writing for people at a terminal and for programs in a pipe.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -46,17 +47,20 @@ class AnswerPrinter {
 };
 
 /// "reading the prompt: 512 of 2048 tokens" on the standard error, which goes again; nothing where
-/// that is no terminal.
+/// that is no terminal, and nothing of prompts that are read at once.
 class ProgressLine {
  public:
   explicit ProgressLine(const Terminal& terminal) : enabled_(terminal.err) {}
   ~ProgressLine() { clear(); }
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;
+  /// May be called at any rate: it draws a few times a second.
   void show(int done, int total);
   void clear();
 
  private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point drawn_ = Clock::now();  ///< Last; at first: when it began.
   bool enabled_, shown_ = false;
 };
 

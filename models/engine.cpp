@@ -57,7 +57,7 @@ struct Engine::Impl {
   void start_waiting(std::vector<Event>& events);
   Slot* best_slot(const Request& request);
   std::vector<Part> choose_parts(std::vector<Event>& events);
-  void run_parts(std::span<const Part> parts, std::vector<Event>& events);
+  void run_parts(std::span<const Part> parts, const StepWatch& watch, std::vector<Event>& events);
   void advance(Slot& slot, std::span<const float> logits, std::vector<Event>& events);
   void finish(Slot& slot, FinishReason reason, std::vector<Event>& events,
               std::optional<Error> error = {});
@@ -208,7 +208,8 @@ std::vector<Engine::Impl::Part> Engine::Impl::choose_parts(std::vector<Event>& e
   return parts;
 }
 
-void Engine::Impl::run_parts(std::span<const Part> parts, std::vector<Event>& events) {
+void Engine::Impl::run_parts(std::span<const Part> parts, const StepWatch& watch,
+                             std::vector<Event>& events) {
   std::vector<Runner::Item> items;
   for (const Part& part : parts) {
     const std::span<const TokenId> tokens = part.slot->tokens;
@@ -218,8 +219,9 @@ void Engine::Impl::run_parts(std::span<const Part> parts, std::vector<Event>& ev
                      part.generating ? 1 : 0});
   }
   const Clock::time_point start = Clock::now();
-  Result<std::span<const float>> logits = runner->forward(items);
+  Result<std::span<const float>> logits = runner->forward(items, watch);
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  if (!logits && logits.error().code == Errc::kCancelled) return;
   if (!logits) {
     for (const Part& part : parts) finish(*part.slot, FinishReason::kError, events, logits.error());
     return;
@@ -265,11 +267,17 @@ void Engine::Impl::advance(Slot& slot, std::span<const float> logits, std::vecto
     finish(slot, FinishReason::kContextFull, events);
 }
 
-std::vector<Event> Engine::step() {
+int Engine::prompt_cached(RequestId id) const noexcept {
+  for (const Slot& slot : impl_->slots)
+    if (slot.active && slot.active->what.id == id) return slot.active->prompt_cached;
+  return 0;
+}
+
+std::vector<Event> Engine::step(const StepWatch& watch) {
   std::vector<Event> events;
   impl_->start_waiting(events);
   const std::vector<Impl::Part> parts = impl_->choose_parts(events);
-  if (!parts.empty()) impl_->run_parts(parts, events);
+  if (!parts.empty()) impl_->run_parts(parts, watch, events);
   return events;
 }
 

@@ -62,9 +62,12 @@ class Engine {
   void cancel(RequestId id);
   /// True if no request is waiting or running.
   bool idle() const noexcept;
+  /// Tokens of a running request's prompt that were found in the cache; 0 for other requests.
+  int prompt_cached(RequestId id) const noexcept;
   /// Runs one batch and gives what happened. A request that fails (those of a batch that fails as a
-  /// whole: see Runner::forward) ends with kError; the others go on.
-  std::vector<Event> step();
+  /// whole: see Runner::forward) ends with kError; the others go on. A batch that `watch` stops is
+  /// as if it had not been begun: cancel() what caused it, or the next step runs it again.
+  std::vector<Event> step(const StepWatch& watch = {});
   /// Forgets what finished requests left in the cache.
   void clear_cache();
 

@@ -94,12 +94,14 @@ Status Runner::gather(std::span<const Item> items) {
   return {};
 }
 
-Result<std::span<const float>> Runner::forward(std::span<const Item> items) {
+Result<std::span<const float>> Runner::forward(std::span<const Item> items,
+                                               const StepWatch& watch) {
   if (Status gathered = gather(items); !gathered) {
     forget(items);
     return tl::unexpected<Error>(std::move(gathered).error());
   }
-  const Step step{tokens_, positions_, output_rows_, slices_, cache_.get()};
+  const Step step{tokens_, positions_,   output_rows_,
+                  slices_, cache_.get(), watch ? &watch : nullptr};
   Result<std::span<const float>> logits = plan_->run(step);
   if (logits && !std::ranges::all_of(*logits, [](float x) { return std::isfinite(x); }))
     logits = tl::unexpected<Error>(locate_non_finite(step));
@@ -119,6 +121,7 @@ Error Runner::locate_non_finite(const Step& step) {
   for (size_t i = 0; i < all_rows.size(); ++i) all_rows[i] = static_cast<int32_t>(i);
   Step all = step;
   all.output_rows = all_rows;
+  all.watch = nullptr;
   const std::string file = printable_path(model_->file().path());
   for (int n_layers = 0; n_layers <= model_->config().n_layers; ++n_layers) {
     Result<Graph> graph = deepseek2::build_hidden_graph(model_->config(), model_->weights(),

@@ -25,7 +25,9 @@ class Buffer {
 class Plan {
  public:
   virtual ~Plan() = default;
-  /// Runs the graph and gives the output value, (rows, cols) f32, valid until the next run.
+  /// Runs the graph and gives the output value, (rows, cols) f32, valid until the next run. Errors:
+  /// kCancelled if step.watch stopped it: the rows that the step was to add to the cache hold
+  /// anything then, all others what they held.
   virtual Result<std::span<const float>> run(const Step& step) = 0;
   /// Bytes that the plan holds for temporaries.
   virtual size_t scratch_bytes() const noexcept = 0;

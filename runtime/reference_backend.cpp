@@ -28,7 +28,11 @@ class ReferencePlan : public Plan {
   }
 
   Result<std::span<const float>> run(const Step& step) override {
+    const auto n_nodes = static_cast<double>(graph_->nodes().size());
+    double n_done = 0;
     for (const Node& node : graph_->nodes()) {
+      if (step.watch != nullptr && !(*step.watch)(n_done++ / n_nodes))
+        return fail(Errc::kCancelled, "the step was stopped");
       std::vector<OpInput> inputs;
       for (const Value v : node.inputs) inputs.push_back(input(v, step));
       const OpCall call{node.attrs, inputs, temps_[static_cast<size_t>(node.output.id)].data(),

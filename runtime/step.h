@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "runtime/graph.h"
@@ -18,6 +19,11 @@ struct SequenceSlice {
   std::span<const int32_t> blocks;  ///< The sequence's cache blocks, enough for all its tokens.
 };
 
+/// Asked again and again while a step runs, by the thread that called run(), with the part of it
+/// that is done (0 to 1). False stops the step within milliseconds. Called thousands of times a
+/// step: it must be quick, and must not throw.
+using StepWatch = std::function<bool(double part_done)>;
+
 /// Inputs of a step; the spans live until the run returns.
 struct Step {
   std::span<const int32_t> tokens;           ///< (n_tokens)
@@ -25,6 +31,7 @@ struct Step {
   std::span<const int32_t> output_rows;      ///< Indices of the tokens whose logits are wanted.
   std::span<const SequenceSlice> sequences;  ///< In order, covering all tokens.
   LatentCache* cache = nullptr;
+  const StepWatch* watch = nullptr;  ///< Null: nobody watches.
 
   /// The sequence that a token of the step belongs to.
   const SequenceSlice& slice_of(int token) const noexcept {

@@ -89,7 +89,10 @@ Operand CpuPlan::operand(Value v, const Step& step) const noexcept {
 }
 
 void CpuPlan::run_worker(const Step& step, Worker& worker) noexcept {
+  const auto n_tasks = static_cast<double>(schedule_.tasks.size());
+  double n_done = 0;
   for (const Task& task : schedule_.tasks) {
+    worker.set_part_done(n_done++ / n_tasks);
     if (task.barrier_before) worker.barrier();
     const Operand out = operand(task.node->output, step);
     if (task.convert_output) {
@@ -120,9 +123,11 @@ Result<std::span<const float>> CpuPlan::run(const Step& step) {
     MINKE_CHECK(omp_get_num_threads() == setup_.n_threads, "{}", omp_get_num_threads());
     const int index = omp_get_thread_num();
     Worker worker(team_, index, *setup_.kernels,
-                  worker_scratch_ + static_cast<size_t>(index) * worker_bytes_);
+                  worker_scratch_ + static_cast<size_t>(index) * worker_bytes_,
+                  index == 0 ? step.watch : nullptr);
     run_worker(step, worker);
   }
+  if (team_.stopped()) return fail(Errc::kCancelled, "the step was stopped");
   const Operand out = operand(graph_->output(), step);
   return std::span<const float>(out.f32(),
                                 static_cast<size_t>(out.rows) * static_cast<size_t>(out.cols()));

@@ -11,6 +11,7 @@
 #endif
 
 #include "backends/cpu/kernel_table.h"
+#include "runtime/step.h"
 
 namespace minke::cpu {
 
@@ -20,6 +21,7 @@ class Team {
   /// Before a step, by one thread.
   void reset(int n_workers) noexcept {
     n_workers_ = n_workers;
+    stopped_.store(false, std::memory_order_relaxed);
     for (Claim& claim : claims_) claim.next.store(0, std::memory_order_relaxed);
   }
 
@@ -39,6 +41,11 @@ class Team {
     // More workers than free cores: sleep, so that the late one can run.
     round_.wait(round, std::memory_order_acquire);
   }
+
+  /// From now on loops do nothing. Once a worker has met that, every worker meets it behind the
+  /// next barrier: nobody reads what a loop left undone.
+  void stop() noexcept { stopped_.store(true, std::memory_order_relaxed); }
+  bool stopped() const noexcept { return stopped_.load(std::memory_order_relaxed); }
 
   int n_workers() const noexcept { return n_workers_; }
   int claim(size_t loop) noexcept {
@@ -66,6 +73,7 @@ class Team {
 
   std::array<Claim, kRing> claims_;
   int n_workers_ = 1;
+  std::atomic<bool> stopped_{false};
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<unsigned> round_{0};
 };
@@ -73,8 +81,10 @@ class Team {
 /// One thread's part in a step. All workers run the same code and meet the same loops and barriers.
 class Worker {
  public:
-  Worker(Team& team, int index, const KernelTable& kernels, std::byte* scratch) noexcept
-      : kernels_(&kernels), team_(&team), scratch_(scratch), index_(index) {}
+  /// The step's watcher, or null, goes to the worker of the thread that called run().
+  Worker(Team& team, int index, const KernelTable& kernels, std::byte* scratch,
+         const StepWatch* watch) noexcept
+      : kernels_(&kernels), team_(&team), scratch_(scratch), watch_(watch), index_(index) {}
 
   int index() const noexcept { return index_; }
   int n_workers() const noexcept { return team_->n_workers(); }
@@ -82,20 +92,35 @@ class Worker {
   /// Memory of this worker alone.
   std::byte* scratch() const noexcept { return scratch_; }
   void barrier() noexcept { team_->barrier(); }
+  /// True if what loops before the last barrier made may be missing. What is not in a loop and uses
+  /// such values as indices looks at it first.
+  bool stopped() const noexcept { return team_->stopped(); }
+  /// Asks the watcher; false once the step is stopped. For tasks that may take longer than a moment:
+  /// they may leave their work undone then.
+  bool goes_on() noexcept {
+    if (team_->stopped()) return false;
+    if (watch_ != nullptr && !(*watch_)(part_done_)) team_->stop();
+    return !team_->stopped();
+  }
+  /// What the watcher is told, 0 to 1.
+  void set_part_done(double part) noexcept { part_done_ = part; }
 
-  /// Runs body(task) for every task in 0..n_tasks-1, each on one of the workers, in no order. The
-  /// loop ends without a barrier.
+  /// Runs body(task) for every task in 0..n_tasks-1, each on one of the workers, in no order; fewer
+  /// or none once the step is stopped. The loop ends without a barrier.
   template <class Body>
   void parallel_for(int n_tasks, Body&& body) noexcept {
     const size_t loop = loop_++;
     if (index_ == 0) team_->prepare_later(loop);
-    for (int task = team_->claim(loop); task < n_tasks; task = team_->claim(loop)) body(task);
+    for (int task = team_->claim(loop); goes_on() && task < n_tasks; task = team_->claim(loop))
+      body(task);
   }
 
  private:
   const KernelTable* kernels_;
   Team* team_;
   std::byte* scratch_;
+  const StepWatch* watch_;
+  double part_done_ = 0;
   int index_;
   size_t loop_ = 0;
 };

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "backends/cpu/cpu_backend.h"
+#include "runtime/reference_backend.h"
 #include "tests/models/tiny_model.h"
 
 using namespace minke;
@@ -226,4 +227,56 @@ TEST_CASE("a request whose sampler fails ends alone") {
   CHECK(answers[bad].finished->reason == FinishReason::kError);
   CHECK(answers[good].finished->reason == FinishReason::kMaxTokens);
   CHECK(answers[good].tokens.size() == 4);
+}
+
+TEST_CASE("a step that is stopped anywhere is as if it had not been begun") {
+  Fixture f;
+  const auto engine = f.engine({.n_ctx = 256, .n_batch = 64});
+  const Answer whole = run_one(*engine, request(prompt_of(150, 1), 5));
+  // What the watcher is told in one step of the prompt.
+  engine->clear_cache();
+  RequestId id = submit(*engine, request(prompt_of(150, 1), 5));
+  int n_asked = 0;
+  double last = 0;
+  bool in_order = true;
+  engine->step([&](double part) {
+    in_order = in_order && part >= last && part < 1;
+    last = part;
+    ++n_asked;
+    return true;
+  });
+  CHECK(in_order);
+  CHECK(last > 0.9);
+  REQUIRE(n_asked > 20);
+  CHECK(engine->runner().cached_tokens() == 64);
+  for (double stop_at = 0; stop_at < last; stop_at += 0.01) {
+    INFO(stop_at);
+    CHECK(engine->step([&](double part) { return part < stop_at; }).empty());
+    CHECK(engine->runner().cached_tokens() == 64);
+  }
+  std::map<RequestId, Answer> answers = run_all(*engine);
+  CHECK(answers[id].tokens == whole.tokens);
+
+  // Cancelled while it is read: what was whole stays for the next request.
+  engine->clear_cache();
+  id = submit(*engine, request(prompt_of(150, 1), 5));
+  engine->step();
+  engine->step([](double) { return false; });
+  engine->cancel(id);
+  answers = run_all(*engine);
+  CHECK(answers[id].finished->reason == FinishReason::kCancelled);
+  CHECK(answers[id].finished->prompt_done == 64);
+  const Answer again = run_one(*engine, request(prompt_of(150, 1), 5));
+  CHECK(again.finished->prompt_cached == 64);
+  CHECK(again.tokens == whole.tokens);
+}
+
+TEST_CASE("the reference backend's steps can be stopped too") {
+  Fixture f;
+  f.backend = make_reference_backend();
+  const auto engine = f.engine({.n_ctx = 64});
+  submit(*engine, request(prompt_of(5, 1), 1));
+  CHECK(engine->step([](double part) { return part < 0.5; }).empty());
+  CHECK(engine->runner().cached_tokens() == 0);
+  CHECK(engine->step([](double) { return true; }).size() == 3);
 }

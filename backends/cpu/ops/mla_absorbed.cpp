@@ -192,6 +192,7 @@ void Absorbed::attend(const Piece& piece, int split) noexcept {
   }
   state.reset(n_rows);
   for (int key = begin; key < end; key += kKeys) {
+    if (!worker_.goes_on()) return;
     const int n = std::min(kKeys, end - key);
     load_latent(kernels_, *run_.step->cache, slice, d_.layer, key, n, tile.latent);
     kernels_.gemm_nt_f32(n_rows, n, d_.latent(), s_.q + r0 * latent, latent, tile.latent, latent,

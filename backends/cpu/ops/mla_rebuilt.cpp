@@ -87,6 +87,7 @@ void run_head(const OpRun& run, const MlaDims& d, const SequenceSlice& slice, in
   s.state.reset(slice.n_tokens);
   const int n_kv = slice.first_position + slice.n_tokens;
   for (int key = 0; key < n_kv; key += kKeys) {
+    if (!worker.goes_on()) return;
     const int n = std::min(kKeys, n_kv - key);
     load_latent(kernels, *run.step->cache, slice, d.layer, key, n, s.latent);
     rebuild(kernels, d, s, n);

@@ -197,7 +197,10 @@ void run_moe(const OpRun& run, Worker& worker) noexcept {
   const Dims d = dims_of(run.in[2].info->desc.shape, run.attrs<MoeFfnAttrs>());
   const int n_tokens = run.out.rows, n_assignments = n_tokens * d.top_k;
   const Scratch s = lay_out(run.scratch, d, n_tokens);
-  if (worker.index() == 0) group_by_expert(run, d, s);
+  if (worker.index() == 0) {
+    *s.n_active = 0;  // A stopped step may have no routes.
+    if (!worker.stopped()) group_by_expert(run, d, s);
+  }
   worker.barrier();
   observe_experts(run, d, s, false, worker);
   for_expert_blocks(s, d.ff, n_tokens, worker, [&](int expert, int begin, int end) {
