@@ -2,6 +2,8 @@
 
 #include <xxhash.h>
 
+#include <limits>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "apps/text_input.h"
@@ -15,18 +17,47 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 constexpr size_t kMaxSessionBytes = size_t{64} << 20;
 
-std::string checksum(const std::string& text) {
-  return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
+using convert::JsonFields;
+
+std::string hex(uint64_t hash) { return fmt::format("{:016x}", hash); }
+std::string checksum(const std::string& text) { return hex(XXH3_64bits(text.data(), text.size())); }
+
+struct FreeHash {
+  void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
+};
+
+/// What tells models apart that have the same name and size: all metadata (with the tokenizer and
+/// the chat template), what tensors there are, and the values of one that training always changes.
+std::string fingerprint_of(const GgufFile& file) {
+  const std::unique_ptr<XXH3_state_t, FreeHash> state(XXH3_createState());
+  MINKE_CHECK(state != nullptr, "no memory");
+  XXH3_64bits_reset(state.get());
+  const auto add = [&state](const void* data, size_t bytes) {
+    XXH3_64bits_update(state.get(), data, bytes);
+  };
+  for (const GgufFile::Entry& entry : file.entries()) {
+    add(entry.key.data(), entry.key.size());
+    add(&entry.type, sizeof entry.type);
+    add(entry.encoded.data(), entry.encoded.size());
+  }
+  for (const GgufTensor& tensor : file.tensors()) {
+    const std::string text = fmt::format("{} {} {};", tensor.name, dtype_name(tensor.desc.dtype),
+                                         to_string(tensor.desc.shape));
+    add(text.data(), text.size());
+  }
+  if (const GgufTensor* norm = file.find_tensor("output_norm.weight"); norm != nullptr)
+    add(norm->data.data(), norm->data.size());
+  return hex(XXH3_64bits_digest(state.get()));
 }
 
 json to_json(const ModelIdentity& model) {
   return {{"name", model.name},
           {"file_bytes", model.file_bytes},
-          {"n_tensors", model.n_tensors},
           {"n_vocab", model.n_vocab},
+          {"fingerprint", model.fingerprint},
           {"chat_template", model.chat_template}};
 }
 
@@ -42,33 +73,78 @@ json to_json(const SavedSession& session) {
           {"parameters", session.parameters}};
 }
 
-/// Reads the parts of a session. nlohmann's typed accessors throw where a type is wrong; the caller
-/// turns that into an error of the file.
-SavedSession from_json(const json& content) {
-  SavedSession session;
-  const json& model = content.at("model");
-  session.model = {.name = model.at("name").get<std::string>(),
-                   .file_bytes = model.at("file_bytes").get<uint64_t>(),
-                   .n_tensors = model.at("n_tensors").get<uint64_t>(),
-                   .n_vocab = model.at("n_vocab").get<uint64_t>(),
-                   .chat_template = model.at("chat_template").get<std::string>()};
-  session.conversation.system = content.at("system").get<std::string>();
-  for (const json& turn : content.at("turns"))
-    session.conversation.turns.push_back({turn.at("user").get<std::string>(),
-                                          turn.at("assistant").get<std::string>(),
-                                          turn.at("tokens").get<std::vector<TokenId>>()});
-  session.parameters = content.at("parameters").get<std::map<std::string, std::string>>();
-  return session;
+Result<ModelIdentity> read_identity(const JsonFields& fields) {
+  ModelIdentity model;
+  constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+  MINKE_ASSIGN(model.name, fields.get_string("name"));
+  MINKE_ASSIGN(model.file_bytes, fields.get_int("file_bytes", {0, kMax}));
+  MINKE_ASSIGN(model.n_vocab, fields.get_int("n_vocab", ranges::kVocab));
+  MINKE_ASSIGN(model.fingerprint, fields.get_string("fingerprint"));
+  MINKE_ASSIGN(model.chat_template, fields.get_string("chat_template"));
+  return model;
 }
 
-Status check_tokens(const SavedSession& session, const std::string& name) {
-  const auto n_vocab = static_cast<int64_t>(session.model.n_vocab);
-  for (const Turn& turn : session.conversation.turns)
-    for (const TokenId id : turn.answer_tokens)
-      if (id < 0 || id >= n_vocab)
-        return fail(Errc::kContent, "{}: token {} is not in the vocabulary of {}", name, id,
-                    n_vocab);
-  return {};
+Result<const json*> find_array(const JsonFields& fields, const char* key) {
+  const json* array = fields.find(key);
+  if (array == nullptr || !array->is_array())
+    return fields.error(Errc::kContent, key, "must be a list");
+  return array;
+}
+
+Result<Turn> read_turn(const JsonFields& fields, int64_t n_vocab) {
+  Turn turn;
+  MINKE_ASSIGN(turn.user, fields.get_string("user"));
+  MINKE_ASSIGN(turn.answer, fields.get_string("assistant"));
+  MINKE_ASSIGN(const json* tokens, find_array(fields, "tokens"));
+  for (const json& id : *tokens) {
+    // A number beyond 64 bits has arrived as a float.
+    const bool known = id.is_number_integer() && id >= 0 && id < n_vocab;
+    if (!known)
+      return fields.error(
+          Errc::kContent, "tokens",
+          fmt::format("token {} is not in the vocabulary of {}", id.dump(), n_vocab));
+    turn.answer_tokens.push_back(id.get<TokenId>());
+  }
+  return turn;
+}
+
+Result<Conversation> read_conversation(const JsonFields& fields, int64_t n_vocab) {
+  Conversation conversation;
+  MINKE_ASSIGN(conversation.system, fields.get_string("system"));
+  MINKE_ASSIGN(const json* turns, find_array(fields, "turns"));
+  for (const json& turn : *turns) {
+    const std::string place = fmt::format("turns[{}]", conversation.turns.size());
+    MINKE_ASSIGN(const JsonFields turn_fields, JsonFields::of(turn, fields.file(), place));
+    MINKE_ASSIGN(Turn read, read_turn(turn_fields, n_vocab));
+    conversation.turns.push_back(std::move(read));
+  }
+  return conversation;
+}
+
+Result<std::map<std::string, std::string>> read_parameters(const JsonFields& fields) {
+  std::map<std::string, std::string> parameters;
+  MINKE_ASSIGN(const JsonFields texts, fields.get_object("parameters"));
+  for (const auto& [name, value] : fields.find("parameters")->items()) {
+    MINKE_ASSIGN(parameters[name], texts.get_string(name.c_str()));
+  }
+  return parameters;
+}
+
+Result<SavedSession> read_session(const JsonFields& fields, const ModelIdentity& model) {
+  SavedSession session;
+  MINKE_ASSIGN(const JsonFields identity, fields.get_object("model"));
+  MINKE_ASSIGN(session.model, read_identity(identity));
+  if (session.model != model) {
+    const auto text = [](const ModelIdentity& m) {
+      return fmt::format("'{}', {} bytes, template {}, fingerprint {}", printable(m.name),
+                         m.file_bytes, printable(m.chat_template), printable(m.fingerprint));
+    };
+    return fail(Errc::kContent, "{}: the session belongs to another model: {} (this is {})",
+                fields.file(), text(session.model), text(model));
+  }
+  MINKE_ASSIGN(session.conversation, read_conversation(fields, model.n_vocab));
+  MINKE_ASSIGN(session.parameters, read_parameters(fields));
+  return session;
 }
 
 }  // namespace
@@ -76,9 +152,9 @@ Status check_tokens(const SavedSession& session, const std::string& name) {
 ModelIdentity identity_of(const Model& model, const ChatTemplate& chat_template) {
   const auto name = model.file().get_string_or("general.name", "");
   return {.name = name ? printable(*name) : "",
-          .file_bytes = model.file().file_bytes(),
-          .n_tensors = model.file().tensors().size(),
-          .n_vocab = static_cast<uint64_t>(model.config().n_vocab),
+          .file_bytes = static_cast<int64_t>(model.file().file_bytes()),
+          .n_vocab = model.config().n_vocab,
+          .fingerprint = fingerprint_of(model.file()),
           .chat_template = std::string(chat_template.name())};
 }
 
@@ -99,25 +175,12 @@ Result<SavedSession> load_session(const std::filesystem::path& path, const Model
   const json& content = file["minke_session"];
   if (file["checksum"] != checksum(content.dump()))
     return fail(Errc::kContent, "{}: the checksum is wrong: the file was changed or damaged", name);
-  SavedSession session;
-  try {
-    if (content.at("version") != kVersion)
-      return fail(Errc::kContent, "{}: version {} of the format is not known (known: {})", name,
-                  printable(content.at("version").dump()), kVersion);
-    session = from_json(content);
-  } catch (const json::exception& error) {
-    return fail(Errc::kContent, "{}: not a session of this format: {}", name,
-                printable(error.what()));
-  }
-  if (session.model != model)
-    return fail(Errc::kContent,
-                "{}: the session belongs to another model: '{}', {} bytes, template {} (this is "
-                "'{}', {} bytes, template {})",
-                name, printable(session.model.name), session.model.file_bytes,
-                printable(session.model.chat_template), model.name, model.file_bytes,
-                model.chat_template);
-  MINKE_TRY(check_tokens(session, name));
-  return session;
+  MINKE_ASSIGN(const JsonFields fields, JsonFields::of(content, name));
+  if (!content.contains("version") || content["version"] != kVersion)
+    return fail(Errc::kContent, "{}: version {} of the format is not known (known: {})", name,
+                content.contains("version") ? printable(content["version"].dump()) : "none",
+                kVersion);
+  return read_session(fields, model);
 }
 
 }  // namespace minke::apps

@@ -14,9 +14,9 @@ namespace minke::apps {
 /// What tells one model file from another without reading it all.
 struct ModelIdentity {
   std::string name;
-  uint64_t file_bytes = 0;
-  uint64_t n_tensors = 0;
-  uint64_t n_vocab = 0;
+  int64_t file_bytes = 0;
+  int64_t n_vocab = 0;
+  std::string fingerprint;    ///< Hash of the metadata, the tensors' descriptions and some weights.
   std::string chat_template;  ///< ChatTemplate::name()
 
   bool operator==(const ModelIdentity&) const = default;
@@ -33,8 +33,8 @@ struct SavedSession {
 /// Appears whole or not at all. Errors: those of AtomicFile.
 Status save_session(const std::filesystem::path& path, const SavedSession& session);
 
-/// Errors: kMissing, kIo, kContent (no session, a wrong checksum, another model, a token that the
-/// model does not have).
+/// Errors: kMissing, kIo, kContent (no session, a wrong checksum, another model, a value of the
+/// wrong type or out of range, with its place).
 Result<SavedSession> load_session(const std::filesystem::path& path, const ModelIdentity& model);
 
 }  // namespace minke::apps

@@ -1,7 +1,11 @@
 #include "apps/session_file.h"
 
 #include <doctest/doctest.h>
+#include <xxhash.h>
 
+#include <nlohmann/json.hpp>
+
+#include "tests/apps/app_model.h"
 #include "tests/support.h"
 
 using namespace minke;
@@ -11,7 +15,8 @@ namespace {
 
 SavedSession example() {
   SavedSession s;
-  s.model = {.name = "m", .file_bytes = 123, .n_tensors = 4, .n_vocab = 10, .chat_template = "a"};
+  s.model = {
+      .name = "m", .file_bytes = 123, .n_vocab = 10, .fingerprint = "f", .chat_template = "a"};
   s.conversation.system = "Be kind.";
   s.conversation.turns = {{"你好 \"quoted\"\n", "hello\tthere 🙂", {1, 2, 9}}, {"more", "", {}}};
   s.parameters = {{"temp", "0.3"}, {"seed", "-1"}};
@@ -51,7 +56,7 @@ TEST_CASE("sessions: another model's are refused, by each part of its identity")
   ModelIdentity other = example().model;
   SUBCASE("name") { other.name = "another"; }
   SUBCASE("size") { ++other.file_bytes; }
-  SUBCASE("tensors") { ++other.n_tensors; }
+  SUBCASE("fingerprint") { other.fingerprint = "g"; }
   SUBCASE("vocabulary") { ++other.n_vocab; }
   SUBCASE("template") { other.chat_template = "deepseek2.5"; }
   const Error error = load_error(dir / "s.json", other);
@@ -103,4 +108,63 @@ TEST_CASE("sessions: what cannot be written leaves nothing") {
   const test::TempDir dir;
   CHECK(!save_session(dir / "no-such-folder/s.json", example()).has_value());
   CHECK(std::filesystem::is_empty(dir.path()));
+}
+
+TEST_CASE("sessions: values of a wrong type or range are refused though the checksum is right") {
+  const test::TempDir dir;
+  REQUIRE(save_session(dir / "s.json", example()));
+  const auto good = nlohmann::json::parse(test::read_file(dir / "s.json"));
+  const auto check = [&](const char* place, const char* value, std::string_view named) {
+    nlohmann::json changed = good["minke_session"];
+    changed[nlohmann::json::json_pointer(place)] = nlohmann::json::parse(value);
+    const std::string text = changed.dump();
+    const nlohmann::json file = {
+        {"minke_session", changed},
+        {"checksum", fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()))}};
+    test::write_file(dir / "bad.json", file.dump());
+    const Error error = load_error(dir / "bad.json", example().model);
+    INFO(place, " = ", value, ": ", error.message);
+    CHECK(error.code == Errc::kContent);
+    CHECK(error.message.find(named) != std::string::npos);
+  };
+  for (const char* token : {"-1", "10", "1.5", "true", "\"1\"", "null", "4294967297",
+                            "18446744073709551615", "18446744073709551617"})
+    check("/turns/0/tokens/1", token, "turns[0].tokens");
+  check("/turns/0/tokens", "{\"0\": 1}", "turns[0].tokens");
+  check("/turns/1/user", "7", "turns[1].user");
+  check("/turns/1", "[]", "turns[1]");
+  check("/turns", "{}", "turns");
+  check("/system", "null", "system");
+  check("/parameters/temp", "0.3", "parameters.temp");
+  check("/parameters", "[]", "parameters");
+  check("/model/file_bytes", "-123", "model.file_bytes");
+  check("/model/file_bytes", "123.5", "model.file_bytes");
+  check("/model/n_vocab", "1e3", "model.n_vocab");
+  check("/version", "1", "version 1");
+}
+
+TEST_CASE("sessions: a model is known by its metadata and its weights") {
+  const test::TempDir dir;
+  const Model& model = test::tiny_model();
+  const auto chat_template = ChatTemplate::from_gguf(model.file());
+  REQUIRE(chat_template);
+  const ModelIdentity identity = identity_of(model, *chat_template);
+  CHECK(identity == identity_of(model, *chat_template));
+  const std::string bytes = test::read_file(test::tiny_model_file());
+  const auto changed = [&](size_t at) {
+    std::string other = bytes;
+    other[at] = static_cast<char>(other[at] ^ 1);
+    test::write_file(dir / "other.gguf", other);
+    const auto opened = Model::open(dir / "other.gguf");
+    REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().message));
+    return identity_of(**opened, *chat_template);
+  };
+  const auto* base =
+      reinterpret_cast<const char*>(model.file().find_tensor("output_norm.weight")->data.data());
+  const size_t norm = bytes.find(std::string_view(base, 64));
+  REQUIRE(norm != std::string::npos);
+  CHECK(changed(norm).fingerprint != identity.fingerprint);
+  const size_t theta = bytes.find("deepseek2.rope.freq_base");
+  REQUIRE(theta != std::string::npos);
+  CHECK(changed(theta + 24 + 4).fingerprint != identity.fingerprint);
 }
