@@ -17,8 +17,14 @@ constexpr int kMaxBatch = 65536;
 constexpr std::array<std::pair<std::string_view, DType>, 4> kCacheTypes = {
     {{"f32", DType::kF32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}, {"q8_0", DType::kQ8_0}}};
 
+/// Texts of the command line become tokens and go into session files.
+std::string problem_with_text(const std::string& text) {
+  return is_valid_utf8(text) ? "" : "is not UTF-8 text";
+}
+
 /// Checks a parameter's value by setting it, so that a wrong one is told before anything is loaded.
 std::string problem_with(std::string_view name, const std::string& value) {
+  if (std::string problem = problem_with_text(value); !problem.empty()) return problem;
   Parameters scratch;
   const Status status = scratch.set(name, value);
   return status ? "" : status.error().message;
@@ -143,10 +149,18 @@ Result<Parameters> ParameterOptions::resolve(const Model& model) const {
 void PromptOptions::add_to(CommandLine& line) {
   CLI::App& app = line.app();
   app.option_defaults()->group("Prompt");
-  app.add_option("-p,--prompt", prompt, "The prompt; - reads it from the standard input")
+  app.add_option_function<std::string>(
+         "-p,--prompt", [this](const std::string& text) { prompt = text; },
+         "The prompt; - reads it from the standard input; an empty one is an error")
+      ->check(problem_with_text)
       ->type_name("TEXT");
-  app.add_option("-f,--file", prompt_file, "Read the prompt from a file")->type_name("FILE");
-  line.alias("-sys", app.add_option("--system-prompt", system, "What the conversation starts from")
+  app.add_option_function<std::string>(
+         "-f,--file", [this](const std::string& path) { prompt_file = path; },
+         "Read the prompt from a file")
+      ->type_name("FILE");
+  line.alias("-sys", app.add_option("--system-prompt", system,
+                                    "What the conversation starts from; empty: nothing")
+                         ->check(problem_with_text)
                          ->type_name("TEXT"));
   app.add_option("--chat-template", template_name,
                  "How a conversation is written, in place of the file's own template: deepseek2 "
@@ -159,12 +173,13 @@ void PromptOptions::add_to(CommandLine& line) {
 }
 
 Result<std::optional<std::string>> PromptOptions::text() const {
-  if (!prompt.empty() && !prompt_file.empty()) return usage("give -p or -f, not both");
-  if (prompt == "-") return read_stdin();
-  if (!prompt_file.empty()) return read_text_file(prompt_file);
-  if (prompt.empty()) return std::nullopt;
-  if (!is_valid_utf8(prompt)) return usage("the prompt is not UTF-8 text");
-  return prompt;
+  if (prompt && prompt_file) return usage("give -p or -f, not both");
+  if (!prompt && !prompt_file) return std::nullopt;
+  Result<std::string> text = prompt.value_or("");
+  if (prompt_file) text = read_text_file(*prompt_file);
+  if (prompt == "-") text = read_stdin();
+  if (text && text->empty()) return usage("the prompt is empty");
+  return text;
 }
 
 Result<ChatTemplate> PromptOptions::chat_template(const Model& model) const {

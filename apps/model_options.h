@@ -66,15 +66,15 @@ class ParameterOptions {
 
 /// What the conversation begins with.
 struct PromptOptions {
-  std::string prompt, prompt_file;
-  std::string system;
+  std::optional<std::string> prompt, prompt_file;
+  std::string system;  ///< Empty: none.
   std::string template_name, template_file;
   bool verbose_prompt = false;
 
   /// Adds -p, -f, -sys, --chat-template, --chat-template-file and --verbose-prompt.
   void add_to(CommandLine& line);
   /// The text of -p or -f, "-" being the standard input; nullopt without either. Errors: kMissing,
-  /// kIo, kContent (no UTF-8), kUsage (both).
+  /// kIo, kContent (no UTF-8), kUsage (both, or an empty text).
   Result<std::optional<std::string>> text() const;
   /// By the user's choice, else the file's own; the vocabulary has its markers. Errors: those of
   /// ChatTemplate, kMissing, kIo.

@@ -38,6 +38,7 @@ Result<std::string> prompt_text(const RunOptions& options) {
     return usage("no prompt: give -p TEXT, -f FILE or a pipe (minke chat holds a conversation)");
   if (!text) {
     MINKE_ASSIGN(text, read_stdin());
+    if (text->empty()) return usage("the prompt is empty: give -p TEXT, -f FILE or a pipe");
   }
   return std::move(*text);
 }

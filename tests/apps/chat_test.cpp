@@ -232,6 +232,24 @@ TEST_CASE("run and chat: bad input is one clear line and the right exit code") {
   }
 }
 
+TEST_CASE("run and chat: texts are UTF-8, and an empty prompt is an error") {
+  const TempDir dir;
+  write_file(dir / "empty.txt", "\n");
+  for (const std::string command : {"run", "chat"}) {
+    INFO(command);
+    const auto with = [&](const Words& more) { return run_minke(with_model({command}, more)); };
+    check_error(with({"-p", "x", "-sys", "caf\xe9"}), 1, "--system-prompt: is not UTF-8");
+    check_error(with({"-p", "caf\xe9"}), 1, "--prompt: is not UTF-8");
+    check_error(with({"-p", "x", "--dry-sequence-breaker", "\xe9"}), 1, "is not UTF-8");
+    check_error(with({"-p", ""}), 1, "the prompt is empty");
+    check_error(with({"-f", dir / "empty.txt"}), 1, "the prompt is empty");
+    check_error(with({"-p", "", "-f", dir / "empty.txt"}), 1, "not both");
+    check_error(with({"-f", ""}), 66, "''");
+  }
+  check_error(run({}), 1, "the prompt is empty");
+  CHECK(run({"-p", "Hello", "-n", "6", "-sys", ""}).out == chat("Hello\n").out);
+}
+
 TEST_CASE("run: a prompt longer than the context names both numbers") {
   const RunResult result = run({"-p", std::string(3000, '7')});
   check_error(result, 1, "the context holds 512");
