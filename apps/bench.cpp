@@ -1,6 +1,7 @@
 // `minke bench`: how fast a model runs, and how near to the machine's limits.
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <memory>
@@ -62,6 +63,10 @@ class Bench {
 
   Status run(const std::filesystem::path& path) {
     MINKE_ASSIGN(model_, Model::open(path));
+    int longest = 0;
+    for (const BenchCase& bench_case : options_->plan.cases())
+      longest = std::max(longest, bench_case.test.n_depth + bench_case.test.n_tokens());
+    warn_of_long_context(*model_, longest);
     for (const BenchCase& bench_case : options_->plan.cases()) MINKE_TRY(measure(bench_case));
     return {};
   }

@@ -83,7 +83,20 @@ Result<LoadedModel> load_model(const ModelOptions& options) {
                                              {.n_ctx = options.n_ctx,
                                               .n_batch = options.batch_tokens(),
                                               .cache_type = options.cache_type}));
+  warn_of_long_context(*loaded.model, loaded.engine->runner().n_ctx());
   return loaded;
+}
+
+void warn_of_long_context(const Model& model, int n_ctx) {
+  const deepseek2::Config& config = model.config();
+  // Files give the length that YaRN reaches; some give the one before.
+  const double trained =
+      std::max<double>(config.n_ctx_train, config.yarn_original_ctx * double{config.yarn_factor});
+  if (n_ctx <= trained) return;
+  print_note(fmt::format(
+      "a context of {} tokens is longer than the {:.0f} that the model was trained for: what it "
+      "says beyond them may make no sense",
+      n_ctx, trained));
 }
 
 std::string model_name(const Model& model) {

@@ -43,8 +43,12 @@ struct LoadedModel {
   std::string describe() const;
 };
 
-/// Errors: those of Model::open, make_cpu_backend and Engine::create.
+/// Warns of a context longer than the model's. Errors: those of Model::open, make_cpu_backend and
+/// Engine::create.
 Result<LoadedModel> load_model(const ModelOptions& options);
+
+/// A line on the standard error if the model was trained for a shorter context, YaRN included.
+void warn_of_long_context(const Model& model, int n_ctx);
 
 /// The name that the file gives itself, or the file's.
 std::string model_name(const Model& model);

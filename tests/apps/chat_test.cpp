@@ -250,6 +250,17 @@ TEST_CASE("run and chat: texts are UTF-8, and an empty prompt is an error") {
   CHECK(run({"-p", "Hello", "-n", "6", "-sys", ""}).out == chat("Hello\n").out);
 }
 
+TEST_CASE("run and chat: a context longer than the model's is told") {
+  const RunResult answer = run({"-p", "Hello", "-n", "6"});
+  const RunResult longer = run({"-p", "Hello", "-n", "6", "-c", "2561"});
+  CHECK(longer.exit_code == 0);
+  CHECK(longer.out == answer.out);
+  CHECK(has(longer.err, "a context of 2561 tokens is longer than the 2560"));
+  CHECK(count(longer.err, '\n') == 1);
+  CHECK(run({"-p", "Hello", "-n", "6", "-c", "2560"}).err.empty());
+  CHECK(has(chat("Hello\n", {"-n", "1", "-c", "2561"}).err, "longer than the 2560"));
+}
+
 TEST_CASE("run: a prompt longer than the context names both numbers") {
   const RunResult result = run({"-p", std::string(3000, '7')});
   check_error(result, 1, "the context holds 512");
