@@ -12,6 +12,8 @@
 #include "apps/bench_runner.h"
 #include "apps/terminal.h"
 #include "backends/cpu/cpu_backend.h"
+#include "runtime/input_file.h"
+#include "runtime/utf8.h"
 
 namespace minke::apps {
 namespace {
@@ -40,7 +42,7 @@ Result<BenchTest> parse_pair(const std::string& text) {
     }
     if (good) return BenchTest{n[0], n[1], 0};
   }
-  return usage("-pg: '{}' is not PP,TG as in 512,128", text);
+  return usage("-pg: '{}' is not PP,TG as in 512,128", printable(text));
 }
 
 Status complete_plan(BenchOptions& options) {
@@ -109,7 +111,7 @@ class Bench {
   BenchRow describe(const BenchCase& bench_case) const {
     const auto [n_params, n_bytes] = count_parameters(*model_);
     return {.model = model_name(*model_),
-            .file = model_->file().path().string(),
+            .file = printable_path(model_->file().path()),
             .size_bytes = n_bytes,
             .n_params = n_params,
             .backend = backend_->name(),

@@ -1,5 +1,6 @@
 #include "apps/chat_info.h"
 
+#include "apps/terminal.h"
 #include "runtime/input_file.h"
 
 namespace minke::apps {
@@ -59,7 +60,7 @@ std::string template_info(ChatSession& session) {
 std::string last_turn(const ChatSession& session) {
   if (session.conversation().turns.empty()) return "It is empty.";
   const Turn& turn = session.conversation().turns.back();
-  return fmt::format(">>> {}\n{}", turn.user, turn.answer);
+  return fmt::format(">>> {}\n{}", without_controls(turn.user), without_controls(turn.answer));
 }
 
 }  // namespace minke::apps

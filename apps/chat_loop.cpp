@@ -133,8 +133,9 @@ bool ChatLoop::obey(const ChatCommand& command) {
       note(session_->parameters().describe());
       break;
     case Kind::kShowSystem:
-      note(session_->conversation().system.empty() ? "There is no system text."
-                                                   : session_->conversation().system);
+      note(session_->conversation().system.empty()
+               ? "There is no system text."
+               : without_controls(session_->conversation().system));
       break;
     case Kind::kShowTemplate:
       note(template_info(*session_));

@@ -1,5 +1,7 @@
 #include "apps/chat_session.h"
 
+#include "runtime/input_file.h"
+
 namespace minke::apps {
 
 ChatSession::ChatSession(LoadedModel& loaded, ChatTemplate chat_template, Parameters parameters,
@@ -66,7 +68,7 @@ Status ChatSession::load(const std::filesystem::path& path) {
   Parameters changed = parameters_;
   for (const auto& [name, value] : saved.parameters)
     if (const Status set = changed.set(name, value); !set)
-      return fail(Errc::kContent, "{}: {}", path.string(), set.error().message);
+      return fail(Errc::kContent, "{}: {}", printable_path(path), set.error().message);
   parameters_ = std::move(changed);
   conversation_ = std::move(saved.conversation);
   n_regenerated_ = 0;

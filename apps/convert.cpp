@@ -17,6 +17,8 @@
 
 #include "apps/cli.h"
 #include "apps/convert_progress.h"
+#include "runtime/input_file.h"
+#include "runtime/system.h"
 #include "runtime/utf8.h"
 
 namespace minke::apps {
@@ -82,17 +84,17 @@ Status check_output(const ConvertOptions& options) {
   std::error_code error;
   const fs::file_status status = fs::status(options.output, error);
   if (status.type() == fs::file_type::directory) {
-    return usage("{}: is a directory (give the name of a file)", options.output.string());
+    return usage("{}: is a directory (give the name of a file)", printable_path(options.output));
   }
   if (fs::exists(status) && !options.force) {
-    return usage("{}: is already there (--force replaces it)", options.output.string());
+    return usage("{}: is already there (--force replaces it)", printable_path(options.output));
   }
   return {};
 }
 
 Status write_file(const ConvertOptions& options, const convert::Conversion& conversion) {
   print_note(fmt::format("{}: {} layers, {} in {} files, to {} of weights",
-                         options.checkpoint.string(), conversion.config().n_layers,
+                         printable_path(options.checkpoint), conversion.config().n_layers,
                          size_text(conversion.checkpoint().tensor_bytes()),
                          conversion.checkpoint().n_files(), size_text(conversion.tensor_bytes())));
   const auto start = std::chrono::steady_clock::now();
@@ -107,7 +109,7 @@ Status write_file(const ConvertOptions& options, const convert::Conversion& conv
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   std::error_code ignored;
-  print_note(fmt::format("wrote {}: {} in {}", options.output.string(),
+  print_note(fmt::format("wrote {}: {} in {}", printable_path(options.output),
                          size_text(fs::file_size(options.output, ignored)),
                          duration_text(took.count())));
   return {};

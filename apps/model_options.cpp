@@ -4,6 +4,7 @@
 
 #include "apps/text_input.h"
 #include "backends/cpu/cpu_backend.h"
+#include "runtime/input_file.h"
 #include "runtime/utf8.h"
 
 namespace minke::apps {
@@ -208,7 +209,8 @@ Result<ChatTemplate> PromptOptions::find_chat_template(const Model& model) const
   if (template_file.empty()) return ChatTemplate::from_gguf(model.file());
   MINKE_ASSIGN(const std::string jinja, read_text_file(template_file));
   auto known = ChatTemplate::from_jinja(jinja);
-  if (!known) return fail(known.error().code, "{}: {}", template_file, known.error().message);
+  if (!known)
+    return fail(known.error().code, "{}: {}", printable_path(template_file), known.error().message);
   return known;
 }
 

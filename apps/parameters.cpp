@@ -142,7 +142,7 @@ std::string print_breakers(const ParameterValues& values) {
   for (const std::string& breaker : values.dry_breakers) {
     std::string shown;
     for (const char c : breaker) shown += c == '\n' ? "\\n" : c == '\t' ? "\\t" : std::string(1, c);
-    text += (text.empty() ? "" : " ") + shown;
+    text += fmt::format("{}{}", text.empty() ? "" : " ", printable(shown));
   }
   return text.empty() ? "none" : text;
 }

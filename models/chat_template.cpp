@@ -5,6 +5,7 @@
 #include <array>
 
 #include "runtime/input_file.h"
+#include "runtime/utf8.h"
 
 namespace minke {
 namespace {
@@ -99,7 +100,7 @@ Result<ChatTemplate> ChatTemplate::from_name(std::string_view name) {
     if (name == named.letter || name == named.name) return ChatTemplate(named.kind);
     known += fmt::format("{}{} ({})", known.empty() ? "" : ", ", named.letter, named.name);
   }
-  return fail(Errc::kUsage, "unknown chat template '{}' (known: {})", name, known);
+  return fail(Errc::kUsage, "unknown chat template '{}' (known: {})", printable(name), known);
 }
 
 std::string_view ChatTemplate::name() const noexcept {

@@ -13,6 +13,7 @@
 #include "runtime/samplers/mirostat.h"
 #include "runtime/samplers/penalties.h"
 #include "runtime/samplers/truncation.h"
+#include "runtime/utf8.h"
 
 namespace minke {
 namespace {
@@ -60,7 +61,7 @@ Result<std::vector<Stage>> parse_order(const std::vector<std::string>& names) {
       for (size_t i = 0; i < kDefaultStages; ++i) {
         all += (i == 0 ? "" : ", ") + std::string(kStageNames[i].name);
       }
-      return fail(Errc::kUsage, "unknown sampler '{}' (known: {})", name, all);
+      return fail(Errc::kUsage, "unknown sampler '{}' (known: {})", printable(name), all);
     }
     if (std::find(stages.begin(), stages.end(), known->stage) != stages.end()) {
       return fail(Errc::kUsage, "the sampler '{}' stands twice in the order", name);

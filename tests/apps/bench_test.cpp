@@ -219,6 +219,19 @@ TEST_CASE("bench: runs the model, and says it as json") {
   }
 }
 
+TEST_CASE(
+    "bench: a test longer than the model's context is told; names of files may be any bytes") {
+  const test::TempDir dir;
+  const std::filesystem::path odd = dir / "m\xe9\n.gguf";
+  std::filesystem::create_symlink(test::tiny_model_file(), odd);
+  const test::RunResult result = test::run_minke(
+      {"bench", "-m", odd, "-p", "2561", "-n", "0", "-r", "1", "-t", "1", "-o", "json"});
+  INFO(result.err);
+  CHECK(result.exit_code == 0);
+  CHECK(result.err.find("longer than the 2560") != std::string::npos);
+  CHECK(Json::parse(result.out)[0]["model_filename"] == (dir / "m\\xe9\\x0a.gguf").string());
+}
+
 TEST_CASE("bench: what is wrong is one line and the right exit code") {
   const auto check = [](const std::vector<std::string>& arguments, int exit_code,
                         const char* part) {
@@ -233,6 +246,7 @@ TEST_CASE("bench: what is wrong is one line and the right exit code") {
   const std::string model = test::tiny_model_file();
   check({"bench", "-m", "/no/such/model"}, 66, "/no/such/model");
   check({"bench", "-m", model, "-pg", "5"}, 1, "-pg");
+  check({"bench", "-m", model, "-pg", "\x1b[1m"}, 1, "'\\x1b[1m'");
   check({"bench", "-m", model, "-p", "0", "-n", "0"}, 1, "nothing to measure");
   check({"bench", "-m", model, "-t", "1,0"}, 1, "--threads");
   check({"bench", "-m", model, "-o", "xml"}, 1, "--output");

@@ -218,6 +218,9 @@ TEST_CASE("run and chat: bad input is one clear line and the right exit code") {
     check_error(with(dir / "empty.gguf"), 65, "empty.gguf");
     check_error(with(dir / "text.gguf"), 65, "text.gguf");
     check_error(with(dir / "cut.gguf"), 65, "cut.gguf");
+    check_error(with(dir / "a\n\x1b[1m"), 66, "a\\x0a\\x1b[1m");
+    check_error(with(model, {"--chat-template", "\x1b[1m"}), 1, "'\\x1b[1m'");
+    check_error(with(model, {"--samplers", "\x1b[1m"}), 1, "'\\x1b[1m'");
     check_error(with(model, {"--nonsense"}), 1, "--nonsense");
     check_error(with(model, {"-t", "0"}), 1, "--threads");
     check_error(with(model, {"-t", "10000"}), 1, "--threads");
