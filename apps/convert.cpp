@@ -127,7 +127,10 @@ Status run_convert(const ConvertOptions& options) {
   MINKE_TRY(check_output(options));
   MINKE_ASSIGN(const convert::Conversion conversion,
                convert::Conversion::prepare(options.checkpoint, *recipe));
-  if (!options.dry_run) return write_file(options, conversion);
+  if (!options.dry_run) {
+    MINKE_TRY(check_threads(options.n_threads));
+    return write_file(options, conversion);
+  }
   print_plan(conversion);
   return {};
 }

@@ -6,9 +6,12 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <latch>
 #include <limits>
 #include <string>
+#include <system_error>
 #include <thread>
+#include <vector>
 
 namespace minke {
 namespace {
@@ -51,6 +54,23 @@ int usable_processors() {
                           ? CPU_COUNT(&set)
                           : static_cast<int>(std::thread::hardware_concurrency());
   return std::max(1, std::min(allowed, group_processors()));
+}
+
+Status check_threads(int n) {
+  std::vector<std::thread> threads;
+  std::latch all_started(1);
+  Status status;
+  try {
+    while (static_cast<int>(threads.size()) < n)
+      threads.emplace_back([&all_started] { all_started.wait(); });
+  } catch (const std::system_error& error) {
+    status =
+        fail(Errc::kMemory, "cannot start thread {} of {}: {} (use fewer, -t, or see ulimit -a)",
+             threads.size() + 2, n + 1, error.code().message());
+  }
+  all_started.count_down();
+  for (std::thread& thread : threads) thread.join();
+  return status;
 }
 
 }  // namespace minke

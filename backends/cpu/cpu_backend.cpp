@@ -67,6 +67,7 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuOptions& options) {
   omp_set_dynamic(0);
   const int n_threads = std::min(options.n_threads != 0 ? options.n_threads : usable_processors(),
                                  omp_get_thread_limit());
+  MINKE_TRY(check_threads(n_threads - 1));
   return std::make_unique<cpu::CpuBackend>(
       cpu::CpuPlan::Setup{*kernels, n_threads, options.mla_form, options.observer});
 }

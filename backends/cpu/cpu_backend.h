@@ -44,7 +44,8 @@ struct CpuOptions {
   WeightObserver observer = {};
 };
 
-/// Errors: kUsage (an unknown instruction set, a number of threads out of 0..1024).
+/// Errors: kUsage (an unknown instruction set, a number of threads out of 0..1024), kMemory (the
+/// system does not let so many threads start).
 Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuOptions& options);
 
 }  // namespace minke

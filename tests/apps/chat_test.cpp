@@ -264,6 +264,18 @@ TEST_CASE("run and chat: a context longer than the model's is told") {
   CHECK(has(chat("Hello\n", {"-n", "1", "-c", "2561"}).err, "longer than the 2560"));
 }
 
+TEST_CASE("threads that cannot be started are one clear line") {
+  // Stacks of 256 GiB: no 1024 of them have room.
+  const ProgramResult result =
+      run_program({"sh", "-c", "ulimit -s 268435456 || exit 77; exec \"$0\" \"$@\"", MINKE_BINARY,
+                   "run", "-m", tiny_model_file(), "-p", "Hello", "-t", "1024"});
+  if (result.exit_code == 77) {
+    MESSAGE("skipped: the limit of the stack cannot be raised here");
+    return;
+  }
+  check_error({result.exit_code, result.out, result.err}, 1, "cannot start thread");
+}
+
 TEST_CASE("run: a prompt longer than the context names both numbers") {
   const RunResult result = run({"-p", std::string(3000, '7')});
   check_error(result, 1, "the context holds 512");
