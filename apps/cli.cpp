@@ -8,7 +8,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <new>
+#include <numeric>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "runtime/utf8.h"
@@ -67,6 +69,28 @@ std::string environment_name(std::string_view long_name) {
     name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   }
   return name;
+}
+
+/// Letters to add, take away or change to get from a to b.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 0; i < a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i + 1);
+    for (size_t j = 0; j < b.size(); ++j) {
+      const size_t changed = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = std::exchange(row[j + 1], std::min({changed, row[j] + 1, row[j + 1] + 1}));
+    }
+  }
+  return row.back();
+}
+
+/// A single dash and a name of letters, as in "-ngl": CLI11 takes it for -n with the value "gl".
+bool is_short_word(std::string_view word) {
+  const auto letter = [word](size_t i) {
+    return std::isalpha(static_cast<unsigned char>(word[i]));
+  };
+  return word.size() > 2 && word[0] == '-' && letter(1) && letter(2);
 }
 
 Status run_command(const Command& command, std::span<const char* const> arguments) {
@@ -143,20 +167,57 @@ void CommandLine::alias(const std::string& short_name, CLI::Option* option) {
   option->description(fmt::format("{} (also {})", option->get_description(), short_name));
 }
 
+tl::unexpected<Error> CommandLine::unknown(const std::string& word) const {
+  std::string wanted = word.substr(0, word.find('='));
+  std::ranges::replace(wanted, '_', '-');
+  std::string nearest;
+  size_t least = (wanted.size() - std::min(wanted.find_first_not_of('-'), wanted.size())) / 4 + 1;
+  const auto consider = [&](const std::string& known) {
+    const bool begins = wanted.size() > 4 && known.starts_with(wanted);
+    const size_t distance = begins ? 0 : edit_distance(wanted, known);
+    if (distance < least || (distance == least && known.size() < nearest.size())) {
+      least = distance;
+      nearest = known;
+    }
+  };
+  if (wanted.starts_with('-')) {
+    for (const CLI::Option* option : app_.get_options())
+      for (const std::string& name : option->get_lnames()) consider("--" + name);
+    for (const auto& [alias, name] : aliases_) consider(alias);
+  }
+  return usage("unknown argument '{}' ({}see {} --help)", printable(word),
+               nearest.empty() ? "" : fmt::format("did you mean {}? ", nearest), app_.get_name());
+}
+
+Result<std::vector<std::string>> CommandLine::translate(
+    std::span<const char* const> arguments) const {
+  std::vector<std::string> words;
+  bool only_positional = false, is_value = false;
+  for (std::string word : arguments) {
+    only_positional |= word == "--" && !is_value;
+    if (!only_positional && !is_value) {
+      if (const auto alias = aliases_.find(word); alias != aliases_.end())
+        word = alias->second;
+      else if (is_short_word(word))
+        return unknown(word);
+      const CLI::Option* option = word.starts_with('-') ? app_.get_option_no_throw(word) : nullptr;
+      is_value = option != nullptr && option->get_items_expected_min() > 0;
+    } else {
+      is_value = false;
+    }
+    words.push_back(std::move(word));
+  }
+  std::ranges::reverse(words);  // as CLI11's parse wants them
+  return words;
+}
+
 Result<bool> CommandLine::parse(std::span<const char* const> arguments) {
   for (CLI::Option* option : app_.get_options()) {
     const bool named = !option->get_lnames().empty();
     if (!named || option == app_.get_help_ptr()) continue;
     option->envname(environment_name(option->get_lnames().front()));
   }
-  std::vector<std::string> words;
-  bool only_positional = false;
-  for (const std::string word : arguments) {
-    only_positional |= word == "--";
-    const auto alias = only_positional ? aliases_.end() : aliases_.find(word);
-    words.push_back(alias != aliases_.end() ? alias->second : word);
-  }
-  std::ranges::reverse(words);  // as CLI11's parse wants them
+  MINKE_ASSIGN(std::vector<std::string> words, translate(arguments));
   try {
     app_.parse(std::move(words));
     return true;
@@ -165,10 +226,7 @@ Result<bool> CommandLine::parse(std::span<const char* const> arguments) {
     return false;
   } catch (const CLI::ParseError& error) {
     // What is unknown comes first: CLI11 would rather speak of what is missing.
-    if (const auto unknown = app_.remaining(); !unknown.empty()) {
-      return usage("unknown argument '{}' (see {} --help)", printable(unknown.front()),
-                   app_.get_name());
-    }
+    if (const auto rest = app_.remaining(); !rest.empty()) return unknown(rest.front());
     return usage("{} (see {} --help)", one_line(error.what()), app_.get_name());
   }
 }

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "runtime/result.h"
 
@@ -26,11 +27,15 @@ class CommandLine {
   CLI::App& app() noexcept { return app_; }
   /// A second name of one dash and several letters, as in "-ctk", which CLI11 does not know.
   void alias(const std::string& short_name, CLI::Option* option);
-  /// Parses the arguments after the subcommand's name. Errors: kUsage. When help was asked for,
-  /// prints it and gives false.
+  /// Parses the arguments after the subcommand's name. Errors: kUsage; of an unknown flag with the
+  /// known one that looks like it. When help was asked for, prints it and gives false.
   Result<bool> parse(std::span<const char* const> arguments);
 
  private:
+  tl::unexpected<Error> unknown(const std::string& word) const;
+  /// The words as CLI11 knows them, in its order.
+  Result<std::vector<std::string>> translate(std::span<const char* const> arguments) const;
+
   CLI::App app_;
   std::map<std::string, std::string, std::less<>> aliases_;  // "-ctk" -> "--cache-type-k"
 };

@@ -145,6 +145,7 @@ void ParameterOptions::add_to(CommandLine& line) {
            help + value)
         ->check([&info](const std::string& text) { return problem_with(info.name, text); })
         ->expected(1)
+        ->allow_extra_args(false)
         ->multi_option_policy(info.repeats ? CLI::MultiOptionPolicy::TakeAll
                                            : CLI::MultiOptionPolicy::TakeLast)
         ->type_name(std::string(info.metavar));

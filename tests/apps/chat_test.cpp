@@ -264,6 +264,24 @@ TEST_CASE("run and chat: a context longer than the model's is told") {
   CHECK(has(chat("Hello\n", {"-n", "1", "-c", "2561"}).err, "longer than the 2560"));
 }
 
+TEST_CASE("run and chat: an unknown flag is named, with the one that is meant") {
+  const auto refused = [](const Words& flag, const std::string& part) {
+    Words words = {"-p", "-hello", "-n1"};
+    words.insert(words.end(), flag.begin(), flag.end());
+    check_error(run(words), 1, "unknown argument '" + flag[0] + "' (" + part);
+  };
+  refused({"--tempp", "1"}, "did you mean --temp?");
+  refused({"--top_k", "1"}, "did you mean --top-k?");
+  refused({"--threds=2"}, "did you mean --threads?");
+  refused({"--system", "x"}, "did you mean --system-prompt?");
+  refused({"--verbos"}, "did you mean --verbose?");
+  for (const char* flag : {"--mlock", "--no-mmap", "--keep", "--grammar", "--flash-attn", "-ngl",
+                           "-ctv", "-fa", "-hf", "--n-gpu-layers", "-Z", "value"})
+    refused({flag, "9"}, "see minke run --help)");
+  // What looks like a flag may be a value, and numbers may follow their flag at once.
+  CHECK(run({"-p", "-hello", "-n1", "-s3"}).exit_code == 0);
+}
+
 TEST_CASE("threads that cannot be started are one clear line") {
   // Stacks of 256 GiB: no 1024 of them have room.
   const ProgramResult result =
