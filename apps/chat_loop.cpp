@@ -63,7 +63,7 @@ void ChatLoop::show_first_message() const {
 
 bool ChatLoop::interrupted(const Input& input) {
   if (terminal_.interactive() && (input.discarded || !one_more_leaves_)) {
-    one_more_leaves_ = true;
+    one_more_leaves_ = !input.discarded;
     if (!input.discarded) note("Ctrl-C once more, Ctrl-D or /bye leaves.");
     return true;
   }

@@ -58,7 +58,7 @@ class Editor : public LineSource {
 
   Wait wait_for_input(int timeout_ms);
   Wait next_byte(char& byte);
-  int rows_above_cursor() const;
+  int rows_above(const char* place) const;
   void redraw(int n_rows_above);
   bool take_paste_mark();
   Wait insert_paste();
@@ -136,7 +136,11 @@ Input Editor::read_line(const std::string& prompt) {
   const bool interrupted = SignalWatch::interrupts() > 0;
   const LineInfo* const info = el_line(editor_);
   const bool had_text = info->lastchar > info->buffer;
-  fmt::print("{}{}", kNoPasteMarks, interrupted || line == nullptr ? "\n" : "");
+  // What comes next stands below all rows of the line, wherever the cursor is.
+  const int rows_left = rows_above(info->lastchar) - rows_above(info->cursor);
+  const bool at_new_line = !interrupted && line != nullptr;
+  fmt::print("{}{}", kNoPasteMarks,
+             std::string(at_new_line ? 0 : static_cast<size_t>(rows_left + 1), '\n'));
   std::fflush(stdout);
   if (interrupted) {
     Input input(Input::Kind::kInterrupt);
@@ -168,13 +172,13 @@ void Editor::save_history() {
     std::remove(aside.c_str());
 }
 
-/// Rows of the terminal between the one where the prompt begins and the cursor's. Terminals wrap
-/// what stands there anew when their width changes, and so does this.
-int Editor::rows_above_cursor() const {
+/// Rows of the terminal between the one where the prompt begins and that of a place in the line.
+/// Terminals wrap what stands there anew when their width changes, and so does this.
+int Editor::rows_above(const char* place) const {
   int n_columns = 0;
   el_get(editor_, EL_GETTC, "co", &n_columns);
   const LineInfo* const info = el_line(editor_);
-  const std::string before(info->buffer, static_cast<size_t>(info->cursor - info->buffer));
+  const std::string before(info->buffer, static_cast<size_t>(place - info->buffer));
   int rows = 0, column = prompt_columns_;
   for (const wchar_t c : to_wide(before)) {
     const int width = c == L'\n' ? 0 : std::max(wcwidth(c), 0);
@@ -205,7 +209,7 @@ Editor::Wait Editor::wait_for_input(int timeout_ms) {
       el_set(editor_, EL_PREP_TERM, 0);  // back from the background, the modes are the shell's
       el_set(editor_, EL_PREP_TERM, 1);
       el_resize(editor_);
-      redraw(rows_above_cursor());
+      redraw(rows_above(el_line(editor_)->cursor));
     }
     pollfd input{STDIN_FILENO, POLLIN, 0};
     const int n = poll(&input, 1, timeout_ms < 0 ? kNapMs : timeout_ms);
@@ -253,7 +257,7 @@ Editor::Wait Editor::insert_paste() {
   }
   text.resize(text.size() - kPasteEnd.size());
   while (text.ends_with('\n')) text.pop_back();
-  const int rows = rows_above_cursor();
+  const int rows = rows_above(el_line(editor_)->cursor);
   el_winsertstr(editor_, to_wide(without_controls(text)).c_str());
   redraw(rows);
   return Wait::kByte;
