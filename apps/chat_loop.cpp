@@ -181,7 +181,10 @@ void ChatLoop::answer(const std::string& message) {
     note(describe_tokens(session_->loaded().model->tokenizer(), session_->prompt_for(whole)));
   const size_t n_turns = session_->conversation().turns.size();
   stream([&](const Watcher& watcher) { return session_->say(whole, watcher); });
-  if (session_->conversation().turns.size() > n_turns) pending_text_.clear();
+  if (session_->conversation().turns.size() > n_turns)
+    pending_text_.clear();
+  else if (!pending_text_.empty())
+    note("What was read from files still stands before the next message; /clear drops it.");
 }
 
 void ChatLoop::stream(const std::function<Result<Answer>(const Watcher&)>& ask) {

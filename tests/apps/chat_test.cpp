@@ -119,6 +119,12 @@ TEST_CASE("chat: /read puts a file before the next message") {
   const RunResult read = chat("/read " + std::string(dir / "f.txt") + "\nWhat is it?\n");
   CHECK(read.exit_code == 0);
   CHECK(read.out == chat("", {"-n", "6", "-p", "A file.\n\nWhat is it?"}).out);
+
+  write_file(dir / "long.txt", std::string(2000, '7'));
+  const RunResult kept = chat("/read " + std::string(dir / "long.txt") + "\nHi\n/clear\nHello\n");
+  CHECK(has(kept.err, "the context holds 512"));
+  CHECK(has(kept.err, "still stands before the next message; /clear drops it"));
+  CHECK(kept.out == chat("Hello\n").out);
 }
 
 TEST_CASE("chat: a saved session goes on as if it had not ended") {
