@@ -236,12 +236,7 @@ TEST_CASE("bench: what is wrong is one line and the right exit code") {
   const auto check = [](const std::vector<std::string>& arguments, int exit_code,
                         const char* part) {
     const test::RunResult result = test::run_minke(arguments);
-    INFO(result.err);
-    CHECK(result.exit_code == exit_code);
-    CHECK(result.out.empty());
-    CHECK(result.err.starts_with("minke: "));
-    CHECK(result.err.find(part) != std::string::npos);
-    CHECK(result.err.find('\n') == result.err.size() - 1);
+    test::check_refused(result, exit_code, part);
   };
   const std::string model = test::tiny_model_file();
   check({"bench", "-m", "/no/such/model"}, 66, "/no/such/model");

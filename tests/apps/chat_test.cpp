@@ -39,16 +39,6 @@ size_t count(const std::string& text, char c) {
   return static_cast<size_t>(std::count(text.begin(), text.end(), c));
 }
 
-/// One error line, nothing on stdout.
-void check_error(const RunResult& result, int exit_code, const std::string& part) {
-  INFO(result.err);
-  CHECK(result.exit_code == exit_code);
-  CHECK(result.out.empty());
-  CHECK(result.err.starts_with("minke: "));
-  CHECK(has(result.err, part));
-  CHECK(count(result.err, '\n') == 1);
-}
-
 }  // namespace
 
 TEST_CASE("chat: in a pipe each line is a turn, and only answers go to stdout") {
@@ -219,25 +209,25 @@ TEST_CASE("run and chat: bad input is one clear line and the right exit code") {
       words.insert(words.end(), more.begin(), more.end());
       return run_minke(words);
     };
-    check_error(with(dir / "none.gguf"), 66, "none.gguf");
-    check_error(with(dir.path()), 74, dir.path().filename().string());
-    check_error(with(dir / "empty.gguf"), 65, "empty.gguf");
-    check_error(with(dir / "text.gguf"), 65, "text.gguf");
-    check_error(with(dir / "cut.gguf"), 65, "cut.gguf");
-    check_error(with(dir / "a\n\x1b[1m"), 66, "a\\x0a\\x1b[1m");
-    check_error(with(model, {"--chat-template", "\x1b[1m"}), 1, "'\\x1b[1m'");
-    check_error(with(model, {"--samplers", "\x1b[1m"}), 1, "'\\x1b[1m'");
-    check_error(with(model, {"--nonsense"}), 1, "--nonsense");
-    check_error(with(model, {"-t", "0"}), 1, "--threads");
-    check_error(with(model, {"-t", "10000"}), 1, "--threads");
-    check_error(with(model, {"-ctk", "q9"}), 1, "--cache-type-k");
-    check_error(with(model, {"--top-p", "7"}), 1, "top_p");
-    check_error(with(model, {"-l", "99999+1"}), 1, "99999");
-    check_error(with(model, {"--chat-template", "zz"}), 1, "zz");
-    check_error(with(model, {"--chat-template-file", dir / "none.jinja"}), 66, "none.jinja");
-    check_error(with(model, {"--chat-template-file", dir / "text.gguf"}), 1, "text.gguf");
-    check_error(run_minke({command, "-m", model, "-f", dir / "none.txt"}), 66, "none.txt");
-    check_error(run_minke({command}), 1, "--model");
+    check_refused(with(dir / "none.gguf"), 66, "none.gguf");
+    check_refused(with(dir.path()), 74, dir.path().filename().string());
+    check_refused(with(dir / "empty.gguf"), 65, "empty.gguf");
+    check_refused(with(dir / "text.gguf"), 65, "text.gguf");
+    check_refused(with(dir / "cut.gguf"), 65, "cut.gguf");
+    check_refused(with(dir / "a\n\x1b[1m"), 66, "a\\x0a\\x1b[1m");
+    check_refused(with(model, {"--chat-template", "\x1b[1m"}), 1, "'\\x1b[1m'");
+    check_refused(with(model, {"--samplers", "\x1b[1m"}), 1, "'\\x1b[1m'");
+    check_refused(with(model, {"--nonsense"}), 1, "--nonsense");
+    check_refused(with(model, {"-t", "0"}), 1, "--threads");
+    check_refused(with(model, {"-t", "10000"}), 1, "--threads");
+    check_refused(with(model, {"-ctk", "q9"}), 1, "--cache-type-k");
+    check_refused(with(model, {"--top-p", "7"}), 1, "top_p");
+    check_refused(with(model, {"-l", "99999+1"}), 1, "99999");
+    check_refused(with(model, {"--chat-template", "zz"}), 1, "zz");
+    check_refused(with(model, {"--chat-template-file", dir / "none.jinja"}), 66, "none.jinja");
+    check_refused(with(model, {"--chat-template-file", dir / "text.gguf"}), 1, "text.gguf");
+    check_refused(run_minke({command, "-m", model, "-f", dir / "none.txt"}), 66, "none.txt");
+    check_refused(run_minke({command}), 1, "--model");
   }
 }
 
@@ -247,15 +237,15 @@ TEST_CASE("run and chat: texts are UTF-8, and an empty prompt is an error") {
   for (const std::string command : {"run", "chat"}) {
     INFO(command);
     const auto with = [&](const Words& more) { return run_minke(with_model({command}, more)); };
-    check_error(with({"-p", "x", "-sys", "caf\xe9"}), 1, "--system-prompt: is not UTF-8");
-    check_error(with({"-p", "caf\xe9"}), 1, "--prompt: is not UTF-8");
-    check_error(with({"-p", "x", "--dry-sequence-breaker", "\xe9"}), 1, "is not UTF-8");
-    check_error(with({"-p", ""}), 1, "the prompt is empty");
-    check_error(with({"-f", dir / "empty.txt"}), 1, "the prompt is empty");
-    check_error(with({"-p", "", "-f", dir / "empty.txt"}), 1, "not both");
-    check_error(with({"-f", ""}), 66, "''");
+    check_refused(with({"-p", "x", "-sys", "caf\xe9"}), 1, "--system-prompt: is not UTF-8");
+    check_refused(with({"-p", "caf\xe9"}), 1, "--prompt: is not UTF-8");
+    check_refused(with({"-p", "x", "--dry-sequence-breaker", "\xe9"}), 1, "is not UTF-8");
+    check_refused(with({"-p", ""}), 1, "the prompt is empty");
+    check_refused(with({"-f", dir / "empty.txt"}), 1, "the prompt is empty");
+    check_refused(with({"-p", "", "-f", dir / "empty.txt"}), 1, "not both");
+    check_refused(with({"-f", ""}), 66, "''");
   }
-  check_error(run({}), 1, "the prompt is empty");
+  check_refused(run({}), 1, "the prompt is empty");
   CHECK(run({"-p", "Hello", "-n", "6", "-sys", ""}).out == chat("Hello\n").out);
 }
 
@@ -274,7 +264,7 @@ TEST_CASE("run and chat: an unknown flag is named, with the one that is meant") 
   const auto refused = [](const Words& flag, const std::string& part) {
     Words words = {"-p", "-hello", "-n1"};
     words.insert(words.end(), flag.begin(), flag.end());
-    check_error(run(words), 1, "unknown argument '" + flag[0] + "' (" + part);
+    check_refused(run(words), 1, "unknown argument '" + flag[0] + "' (" + part);
   };
   refused({"--tempp", "1"}, "did you mean --temp?");
   refused({"--top_k", "1"}, "did you mean --top-k?");
@@ -297,12 +287,12 @@ TEST_CASE("threads that cannot be started are one clear line") {
     MESSAGE("skipped: the limit of the stack cannot be raised here");
     return;
   }
-  check_error({result.exit_code, result.out, result.err}, 1, "cannot start thread");
+  check_refused({result.exit_code, result.out, result.err}, 1, "cannot start thread");
 }
 
 TEST_CASE("run: a prompt longer than the context names both numbers") {
   const RunResult result = run({"-p", std::string(3000, '7')});
-  check_error(result, 1, "the context holds 512");
+  check_refused(result, 1, "the context holds 512");
 }
 
 TEST_CASE("run and chat: a full disk is an I/O error") {

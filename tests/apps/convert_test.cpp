@@ -29,14 +29,6 @@ RunResult run_convert(const std::vector<std::string>& arguments) {
   return run_minke(all);
 }
 
-void check_refused(const RunResult& result, int exit_code, const std::string& part) {
-  INFO(result.err);
-  CHECK(result.exit_code == exit_code);
-  CHECK(result.out.empty());
-  CHECK(result.err.find(part) != std::string::npos);
-  CHECK(result.err.find('\n') == result.err.size() - 1);
-}
-
 }  // namespace
 
 TEST_CASE("convert writes the file that --type names") {

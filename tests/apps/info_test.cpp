@@ -34,16 +34,6 @@ GgufBuilder small_model() {
   return b;
 }
 
-void check_refused(const RunResult& result, int exit_code, const std::string& part) {
-  INFO(result.err);
-  CHECK(result.exit_code == exit_code);
-  CHECK(result.out.empty());
-  CHECK(result.err.starts_with("minke: "));
-  CHECK(result.err.find(part) != std::string::npos);
-  // One line: the only line break is its end.
-  CHECK(result.err.find('\n') == result.err.size() - 1);
-}
-
 }  // namespace
 
 TEST_CASE("info: --json tells the configuration, the types and the memory of a context") {

@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "runtime/input_file.h"
 #include "runtime/mmap.h"
 #include "tests/support.h"
 

@@ -18,4 +18,9 @@ RunResult run_minke(const std::vector<std::string>& arguments,
                     const std::vector<std::string>& environment = {},
                     const std::string& input = {});
 
+/// Checks that a run ended with this exit code and one line, which has `part` in it.
+void check_error(const RunResult& result, int exit_code, const std::string& part);
+/// The same, and that nothing was printed before.
+void check_refused(const RunResult& result, int exit_code, const std::string& part);
+
 }  // namespace minke::test

@@ -46,23 +46,18 @@ TEST_CASE("tokenize: bad input is one line and the right exit code") {
   const TempDir dir;
   vocabulary().write(dir / "v.gguf");
   const std::string model = dir / "v.gguf";
-  const auto check = [](const RunResult& result, int exit_code, const std::string& part) {
-    INFO(result.err);
-    CHECK(result.exit_code == exit_code);
-    CHECK(result.out.empty());
-    CHECK(result.err.find(part) != std::string::npos);
-    CHECK(result.err.find('\n') == result.err.size() - 1);
-  };
-  check(run_minke({"tokenize"}), 1, "no model");
-  check(run_minke({"tokenize", "-m", model}), 1, "no text");
-  check(run_minke({"tokenize", "-m", model, "-p", "a", "-f", "b"}), 1, "--file");
-  check(run_minke({"tokenize", "-m", model, "-f", dir / "none"}), 66, "none");
-  check(run_minke({"tokenize", "-m", dir / "none.gguf", "-p", "a"}), 66, "none.gguf");
-  check(run_minke({"tokenize", "-m", model, "-p", "259", "--decode"}), 1, "'259' is not a token");
-  check(run_minke({"tokenize", "-m", model, "-p", "1x", "--decode"}), 1, "'1x' is not a token");
+  check_refused(run_minke({"tokenize"}), 1, "no model");
+  check_refused(run_minke({"tokenize", "-m", model}), 1, "no text");
+  check_refused(run_minke({"tokenize", "-m", model, "-p", "a", "-f", "b"}), 1, "--file");
+  check_refused(run_minke({"tokenize", "-m", model, "-f", dir / "none"}), 66, "none");
+  check_refused(run_minke({"tokenize", "-m", dir / "none.gguf", "-p", "a"}), 66, "none.gguf");
+  check_refused(run_minke({"tokenize", "-m", model, "-p", "259", "--decode"}), 1,
+                "'259' is not a token");
+  check_refused(run_minke({"tokenize", "-m", model, "-p", "1x", "--decode"}), 1,
+                "'1x' is not a token");
   SmallVocabulary other = vocabulary();
   other.pre = "gpt-4o";
   other.write(dir / "other.gguf");
-  check(run_minke({"tokenize", "-m", dir / "other.gguf", "-p", "a"}), 1,
-        "'gpt-4o' is not known (known: 'deepseek-llm', 'deepseek-v3')");
+  check_refused(run_minke({"tokenize", "-m", dir / "other.gguf", "-p", "a"}), 1,
+                "'gpt-4o' is not known (known: 'deepseek-llm', 'deepseek-v3')");
 }

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/input_file.h"
 #include "tests/support.h"
 
 using namespace minke;
