@@ -13,15 +13,10 @@ inline VI dwords_of(int lower, int upper) {
   return _mm512_mask_set1_epi32(_mm512_set1_epi32(lower), 0xFF00, upper);
 }
 inline VI two_halves(const void* lower, const void* upper) {
-  const auto load = [](const void* p) {
-    return _mm256_loadu_si256(static_cast<const __m256i*>(p));
-  };
-  return _mm512_inserti64x4(_mm512_castsi256_si512(load(lower)), load(upper), 1);
+  return _mm512_inserti64x4(_mm512_castsi256_si512(load32(lower)), load32(upper), 1);
 }
 /// The same 32 bytes in both halves.
-inline VI twice(const void* p) {
-  return _mm512_broadcast_i64x4(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
-}
+inline VI twice(const void* p) { return _mm512_broadcast_i64x4(load32(p)); }
 /// The nibbles of two blocks of 32 weights: low and high ones of `first`, then of `second`.
 inline VI nibbles_of_two(const uint8_t* first, const uint8_t* second) {
   const VI bytes =
@@ -120,10 +115,8 @@ struct Direct<BlockQ6_K> : HalvesInOrder {
 /// The columns of activations q that stand in vector v of a piece.
 template <class D>
 [[gnu::always_inline]] inline VI activations(const int8_t* q, int v) {
-  VI x = _mm512_castsi128_si512(load16(q + 16 * D::kOrder[v][0]));
-  x = _mm512_inserti32x4(x, load16(q + 16 * D::kOrder[v][1]), 1);
-  x = _mm512_inserti32x4(x, load16(q + 16 * D::kOrder[v][2]), 2);
-  return _mm512_inserti32x4(x, load16(q + 16 * D::kOrder[v][3]), 3);
+  return load_lanes(q + 16 * D::kOrder[v][0], q + 16 * D::kOrder[v][1], q + 16 * D::kOrder[v][2],
+                    q + 16 * D::kOrder[v][3]);
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "backends/cpu/kernels/row_pointers_avx512.h"
-#include "backends/cpu/simd/unroll.h"
+#include "backends/cpu/kernels/unpack_x86_scales.h"
 
 namespace minke::cpu::MINKE_ISA_NS {
 namespace {
@@ -17,8 +17,8 @@ inline VF byte_to_float(VI lanes, int i) {
 }
 
 /// The scales (and mins) of kLanes rows: for_each_scale calls body(group, scale, min) for the
-/// groups of n_blocks 32-blocks in order. Q4_0, Q5_0, Q8_0: a half at the beginning of every block
-/// of 32.
+/// groups of n blocks from `block` on, in order, the first group being 0. Q4_0, Q5_0, Q8_0: a half
+/// at the beginning of every block of 32.
 template <class Block>
 struct DirectScales {
   template <class Body>

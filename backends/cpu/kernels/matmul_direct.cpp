@@ -70,14 +70,11 @@ template <class Format, class Block, int kN>
   constexpr int kPiece = 64 * D::kVectors;
   constexpr size_t kStepBytes = 4 * kPiece * sizeof(Block) / Block::kLen;
   for (int piece = 0; piece < kUnit<Block> / kPiece; ++piece) {
-    const int8_t* q[kN];
     VI x[kN][D::kVectors];
     MINKE_UNROLL
-    for (int c = 0; c < kN; ++c) {
-      q[c] = columns.q[c] + col + piece * kPiece;
-      MINKE_UNROLL
-      for (int v = 0; v < D::kVectors; ++v) x[c][v] = activations<D>(q[c], v);
-    }
+    for (int c = 0; c < kN; ++c) MINKE_UNROLL
+    for (int v = 0; v < D::kVectors; ++v)
+      x[c][v] = activations<D>(columns.q[c] + col + piece * kPiece, v);
     VI quads[kN][D::kVectors][4];
     for (int quad = 0; quad < 4; ++quad) {
       ahead.fetch<kStepBytes>();
@@ -129,8 +126,8 @@ template <class Format, class Block, int kN>
           const VF magic_scale = scale * splat(-kMagic);
           MINKE_UNROLL
           for (int c = 0; c < kN; ++c) {
-            const VI start = splat_i32(Format::kHasMin ? kMagicBits : columns.start[c][group + g]);
-            const VI sum = add_i32(group_sum<Format>(sums[c], g), start);
+            const VI sum =
+                add_i32(group_sum<Format>(sums[c], g), start_of<Format>(columns, c, group + g));
             results[c] = madd(madd(bits_as_float(sum), scale, magic_scale),
                               splat(columns.scale[c][(group + g) / Format::kGroups]), results[c]);
           }

@@ -1,7 +1,6 @@
 // Sixteen weight rows side by side, as AVX-512 reads them.
 #pragma once
 
-#include "backends/cpu/kernels/unpack_x86_scales.h"
 #include "backends/cpu/simd/dot_i8.h"
 #include "backends/cpu/simd/unroll.h"
 
@@ -30,11 +29,8 @@ class RowPointers {
     VI v[4];
     MINKE_UNROLL
     for (int i = 0; i < 4; ++i) {
-      const auto row = [&](int lane) { return load16(at<uint8_t>(i + 4 * lane) + at_byte); };
-      v[i] = _mm512_castsi128_si512(row(0));
-      v[i] = _mm512_inserti32x4(v[i], row(1), 1);
-      v[i] = _mm512_inserti32x4(v[i], row(2), 2);
-      v[i] = _mm512_inserti32x4(v[i], row(3), 3);
+      const auto row = [&](int lane) { return at<uint8_t>(i + 4 * lane) + at_byte; };
+      v[i] = load_lanes(row(0), row(1), row(2), row(3));
     }
     transpose_dwords(v, out);
   }

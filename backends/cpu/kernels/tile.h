@@ -30,8 +30,8 @@ using FormatOf =
                std::conditional_t<Dot<kRange>::kFlush == 0, Dot<Range::kFull>, Dot<kRange>>>;
 
 /// What the integer sums of a group start at.
-template <class Format>
-[[gnu::always_inline]] inline VI start_of(const TileColumns& columns, int c, int group) {
+template <class Format, class Columns>
+[[gnu::always_inline]] inline VI start_of(const Columns& columns, int c, int group) {
   return splat_i32(Format::kHasMin ? kMagicBits : columns.start[c][group]);
 }
 

@@ -9,6 +9,7 @@ namespace minke::cpu::MINKE_ISA_NS {
 namespace {
 
 inline __m128i load16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+inline __m256i load32(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 
 /// n halves, `stride` bytes apart, each followed by at least two bytes of its block.
 inline void halves_to_float(const void* first, size_t stride, int n, float* out) {

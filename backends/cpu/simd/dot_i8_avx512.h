@@ -71,16 +71,13 @@ struct Dot<Range::kFull> {
 
 #endif
 
-/// Rows i, i + 4, i + 8, i + 12: the 16 bytes at `p` of row i and so on, one a 128-bit lane.
-inline VI load_lanes(const uint8_t* p, size_t row_stride) {
-  __m512i v = _mm512_castsi128_si512(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-  for (int lane = 1; lane < 4; ++lane) {
-    const uint8_t* row = p + 4 * static_cast<size_t>(lane) * row_stride;
-    const __m512i wide =
-        _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row)));
-    v = _mm512_mask_mov_epi32(v, static_cast<__mmask16>(0xF << (4 * lane)), wide);
-  }
-  return v;
+/// 16 bytes from each place, one a 128-bit lane.
+inline VI load_lanes(const void* a, const void* b, const void* c, const void* d) {
+  const auto load = [](const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); };
+  VI v = _mm512_castsi128_si512(load(a));
+  v = _mm512_inserti32x4(v, load(b), 1);
+  v = _mm512_inserti32x4(v, load(c), 2);
+  return _mm512_inserti32x4(v, load(d), 3);
 }
 
 /// In every 128-bit lane: out[i], dword j = dword i of v[j].
@@ -107,7 +104,10 @@ inline void transpose_lanes(const VI (&v)[4], VI (&out)[4]) {
 inline void transpose(const uint8_t* src, size_t row_stride, uint8_t* dst, size_t dst_stride) {
   for (size_t piece = 0; piece < 4; ++piece) {
     VI v[4], out[4];
-    for (size_t i = 0; i < 4; ++i) v[i] = load_lanes(src + i * row_stride + 16 * piece, row_stride);
+    for (size_t i = 0; i < 4; ++i) {
+      const auto row = [&](size_t lane) { return src + (i + 4 * lane) * row_stride + 16 * piece; };
+      v[i] = load_lanes(row(0), row(1), row(2), row(3));
+    }
     transpose_dwords(v, out);
     for (size_t i = 0; i < 4; ++i) _mm512_storeu_si512(dst + (4 * piece + i) * dst_stride, out[i]);
   }
