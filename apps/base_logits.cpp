@@ -9,6 +9,10 @@
 #include <string_view>
 #include <vector>
 
+#include "apps/hash64.h"
+#include "runtime/input_file.h"
+#include "runtime/model_ranges.h"
+
 namespace minke::apps {
 namespace {
 
@@ -17,7 +21,7 @@ constexpr size_t kHeaderBytes = 8 + 3 * sizeof(uint32_t);
 constexpr size_t kSumBytes = 8 + sizeof(uint64_t);
 constexpr float kRange = 16;  // nats
 constexpr float kMaxCode = 65535;
-constexpr uint32_t kMaxContext = 1 << 24, kMaxVocab = 1 << 24;
+constexpr uint32_t kMaxVocab = 1 << 24;
 
 size_t row_bytes(size_t n_vocab) noexcept {
   return 2 * sizeof(float) + (n_vocab + n_vocab % 2) * sizeof(uint16_t);
@@ -32,11 +36,10 @@ std::span<const std::byte> bytes_of(const T& value) noexcept {
 
 struct BaseLogitsWriter::Impl {
   AtomicFile file;
-  std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> sum{XXH3_createState(),
-                                                                      XXH3_freeState};
+  Hash64 sum = {};
 
   Status write(std::span<const std::byte> bytes) {
-    XXH3_64bits_update(sum.get(), bytes.data(), bytes.size());
+    sum.update(bytes);
     return file.write(bytes);
   }
 };
@@ -60,7 +63,6 @@ Result<BaseLogitsWriter> BaseLogitsWriter::create(const std::filesystem::path& p
                              rows * row_bytes(static_cast<size_t>(n_vocab)) + kSumBytes));
   BaseLogitsWriter writer(std::make_unique<Impl>(Impl{std::move(file)}));
   Impl& impl = *writer.impl_;
-  XXH3_64bits_reset(impl.sum.get());
   MINKE_TRY(impl.write(std::as_bytes(std::span(kMagic))));
   MINKE_TRY(impl.write(bytes_of(static_cast<uint32_t>(text.n_ctx))));
   MINKE_TRY(impl.write(bytes_of(static_cast<int32_t>(n_vocab))));
@@ -90,7 +92,7 @@ std::vector<std::byte> BaseLogitsWriter::encode(std::span<const float> logits,
 Status BaseLogitsWriter::append(std::span<const std::byte> rows) { return impl_->write(rows); }
 
 Status BaseLogitsWriter::finish() {
-  const uint64_t sum = XXH3_64bits_digest(impl_->sum.get());
+  const uint64_t sum = impl_->sum.digest();
   MINKE_TRY(impl_->file.write(kSumMagic));
   MINKE_TRY(impl_->file.write(bytes_of(sum)));
   return impl_->file.commit();
@@ -112,9 +114,9 @@ Status BaseLogits::read_header(int n_vocab) {
   uint32_t header[3];
   std::memcpy(header, bytes.data() + kMagic.size(), sizeof(header));
   const auto [file_ctx, file_vocab, n_chunks] = header;
-  if (file_ctx < kMinChunkTokens || file_ctx > kMaxContext)
+  if (file_ctx < kMinChunkTokens || file_ctx > ranges::kContext.high)
     return fail(Errc::kContent, "{}: offset 0x8: n_ctx (got {}, allowed {} to {})", name, file_ctx,
-                kMinChunkTokens, kMaxContext);
+                kMinChunkTokens, ranges::kContext.high);
   if (file_vocab == 0 || file_vocab > kMaxVocab)
     return fail(Errc::kContent, "{}: offset 0xc: n_vocab (got {}, allowed 1 to {})", name,
                 file_vocab, kMaxVocab);

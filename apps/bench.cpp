@@ -1,6 +1,4 @@
 // `minke bench`: how fast a model runs, and how near to the machine's limits.
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -88,7 +86,7 @@ class Bench {
     MINKE_ASSIGN(row.seconds, time_case(*model_, *backend_, bench_case, options_->repetitions,
                                         [&](int i) { show_progress(bench_case.test, i); }));
     if (options_->limits) take_better(meter_->measure(bench_case.n_threads), row.limits->machine);
-    clear_progress();
+    status_.clear();
     fmt::print("{}", format_row(row, options_->format, columns_, rows_->empty()));
     std::fflush(stdout);
     rows_->push_back(std::move(row));
@@ -120,19 +118,15 @@ class Bench {
             .limits = {}};
   }
 
-  void show_progress(const BenchTest& test, int repetition) const {
-    if (isatty(STDERR_FILENO) == 0) return;
+  void show_progress(const BenchTest& test, int repetition) {
     const std::string what =
         repetition == 0 ? "warm-up" : fmt::format("{} of {}", repetition, options_->repetitions);
-    fmt::print(stderr, "\r\x1b[K{}: {}", test.name(), what);
-    std::fflush(stderr);
-  }
-  static void clear_progress() {
-    if (isatty(STDERR_FILENO) != 0) fmt::print(stderr, "\r\x1b[K");
+    status_.show(fmt::format("{}: {}", test.name(), what));
   }
 
   const BenchOptions* options_;
   BenchColumns columns_;
+  StatusLine status_;
   std::vector<BenchRow>* rows_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<Backend> backend_;

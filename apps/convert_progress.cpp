@@ -1,7 +1,6 @@
 #include "apps/convert_progress.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <array>
 #include <cmath>
@@ -43,28 +42,19 @@ std::string progress_text(const convert::Progress& progress) {
                      duration_text(progress.seconds_left()), progress.tensor);
 }
 
-ConvertProgressLine::ConvertProgressLine() : on_terminal_(isatty(STDERR_FILENO) == 1) {
-  if (!on_terminal_) next_ = kLogInterval;
+ConvertProgressLine::ConvertProgressLine() {
+  if (!line_.enabled()) next_ = kLogInterval;
 }
 
 void ConvertProgressLine::show(const convert::Progress& progress) {
   if (progress.seconds < next_) return;
-  next_ = progress.seconds + (on_terminal_ ? kTerminalInterval : kLogInterval);
+  next_ = progress.seconds + (line_.enabled() ? kTerminalInterval : kLogInterval);
   const std::string text = progress_text(progress);
-  if (on_terminal_) {
-    fmt::print(stderr, "\r\x1b[K{}", text);
-    std::fflush(stderr);
-    shown_ = true;
+  if (line_.enabled()) {
+    line_.show(text);
   } else {
     fmt::print(stderr, "minke: {}\n", text);
   }
-}
-
-void ConvertProgressLine::clear() {
-  if (!shown_) return;
-  fmt::print(stderr, "\r\x1b[K");
-  std::fflush(stderr);
-  shown_ = false;
 }
 
 }  // namespace minke::apps

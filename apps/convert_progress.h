@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "apps/terminal.h"
 #include "convert/convert.h"
 
 namespace minke::apps {
@@ -20,17 +21,10 @@ std::string progress_text(const convert::Progress& progress);
 class ConvertProgressLine {
  public:
   ConvertProgressLine();
-  ~ConvertProgressLine() { clear(); }
-  ConvertProgressLine(const ConvertProgressLine&) = delete;
-  ConvertProgressLine& operator=(const ConvertProgressLine&) = delete;
-
   void show(const convert::Progress& progress);
-  /// Takes the line away, so that another can be printed.
-  void clear();
 
  private:
-  bool on_terminal_;
-  bool shown_ = false;
+  StatusLine line_;
   double next_ = 0;  ///< Seconds since the start of the conversion.
 };
 

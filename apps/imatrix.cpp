@@ -2,20 +2,18 @@
 #include "convert/imatrix.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <string>
 
+#include "apps/chunk_options.h"
 #include "apps/cli.h"
 #include "apps/interrupt.h"
-#include "apps/model_options.h"
-#include "apps/text_input.h"
+#include "apps/terminal.h"
 #include "backends/cpu/cpu_backend.h"
-#include "models/chunks.h"
-#include "runtime/mmap.h"
+#include "runtime/input_file.h"
 #include "runtime/utf8.h"
 
 namespace minke::apps {
@@ -25,10 +23,8 @@ using convert::ImportanceEntry;
 using convert::ImportanceMatrix;
 
 struct ImatrixOptions {
-  ModelOptions model{.model = {}, .n_ctx = 512, .n_batch = 2048};
-  std::string file;
+  ChunkOptions text;
   std::filesystem::path output;
-  int max_chunks = -1;
   bool force = false;
 };
 
@@ -47,11 +43,6 @@ void add_input(const WeightInput& input, ImportanceMatrix& matrix) {
     for (size_t c = 0; c < cols; ++c) sums[c] += x[c] * x[c];
   }
   entry.counts[plane] += static_cast<float>(input.n_rows);
-}
-
-void show_progress(int done, int total) {
-  if (isatty(STDERR_FILENO) == 0) return;
-  fmt::print(stderr, "\r\x1b[K{}", done < total ? fmt::format("chunk {} of {}", done, total) : "");
 }
 
 /// One line for each layer that has experts of which little is known.
@@ -75,41 +66,35 @@ Result<ImportanceMatrix> measure(const ImatrixOptions& options, const Model& mod
   ImportanceMatrix matrix;
   // Attention's own weights are only seen in the absorbed form.
   MINKE_ASSIGN(const auto backend,
-               make_cpu_backend({.n_threads = options.model.n_threads,
+               make_cpu_backend({.n_threads = options.text.model.n_threads,
                                  .mla_form = cpu::MlaForm::kAbsorbed,
                                  .observer = [&matrix](const WeightInput& input) {
                                    add_input(input, matrix);
                                  }}));
-  MINKE_ASSIGN(ChunkRunner runner,
-               ChunkRunner::create(model, *backend, text, options.model.batch_tokens(),
-                                   options.model.cache_type));
+  MINKE_ASSIGN(ChunkRunner runner, options.text.make_runner(model, *backend, text));
   const SignalWatch watch;
+  StatusLine status;
   for (int done = 0; done < text.n_chunks();) {
-    show_progress(done, text.n_chunks());
+    status.show(fmt::format("chunk {} of {}", done, text.n_chunks()));
     MINKE_ASSIGN(done,
                  runner.run_next([](int, int, std::span<const float>) -> Status { return {}; }));
     if (SignalWatch::interrupts() > 0) return fail(Errc::kCancelled, "");
   }
-  show_progress(text.n_chunks(), text.n_chunks());
-  matrix.datasets = {std::filesystem::path(options.file).filename().string()};
+  matrix.datasets = {std::filesystem::path(options.text.file).filename().string()};
   matrix.n_chunks = static_cast<uint32_t>(text.n_chunks());
   matrix.chunk_tokens = static_cast<uint32_t>(text.n_ctx);
   return matrix;
 }
 
 Status imatrix(const ImatrixOptions& options) {
-  if (options.file.empty()) return usage("no text: give -f FILE (see minke imatrix --help)");
+  if (options.text.file.empty()) return usage("no text: give -f FILE (see minke imatrix --help)");
   if (options.output.empty()) return usage("no output: give -o FILE (see minke imatrix --help)");
   std::error_code ignored;
   if (!options.force && std::filesystem::exists(options.output, ignored))
     return usage("{}: is already there (--force replaces it)", printable_path(options.output));
-  MINKE_ASSIGN(const std::string text,
-               options.file == "-" ? read_stdin() : read_text_file(options.file));
-  MINKE_ASSIGN(const auto model, Model::open(options.model.model));
-  const int n_ctx = options.model.n_ctx > 0 ? options.model.n_ctx : model->config().n_ctx_train;
-  MINKE_ASSIGN(const ChunkedText chunks,
-               cut_into_chunks(model->tokenizer(), text, n_ctx, options.max_chunks));
-  if (chunks.n_chunks() == 0) return usage("--chunks 0: nothing to measure");
+  MINKE_ASSIGN(const auto model, Model::open(options.text.model.model));
+  const int n_ctx = options.text.chunk_tokens(*model);
+  MINKE_ASSIGN(const ChunkedText chunks, options.text.read_text(*model, n_ctx));
   MINKE_ASSIGN(const ImportanceMatrix matrix, measure(options, *model, chunks));
   MINKE_TRY(convert::write_imatrix(options.output, matrix));
   warn_of_rare_experts(matrix);
@@ -124,17 +109,9 @@ Status imatrix(const ImatrixOptions& options) {
 Action setup_imatrix(CommandLine& line) {
   const auto options = std::make_shared<ImatrixOptions>();
   CLI::App& app = line.app();
-  options->model.add_to(line);
-  app.option_defaults()->group("Importance matrix");
-  app.add_option("-f,--file", options->file, "The text to read; - is the standard input")
-      ->type_name("FILE");
+  options->text.add_to(line, "Importance matrix");
   app.add_option("-o,--output", options->output, "The file to write, GGUF as llama.cpp has it")
       ->type_name("FILE");
-  app.add_option("--chunks", options->max_chunks,
-                 "Use the first N chunks of -c tokens; -1: all of the text")
-      ->check(CLI::Range(-1, 1 << 24))
-      ->capture_default_str()
-      ->type_name("N");
   app.add_flag("--force", options->force, "Replace the output file if it is there");
   return [options] { return imatrix(*options); };
 }

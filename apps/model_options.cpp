@@ -5,13 +5,13 @@
 #include "apps/text_input.h"
 #include "backends/cpu/cpu_backend.h"
 #include "runtime/input_file.h"
+#include "runtime/model_ranges.h"
 #include "runtime/utf8.h"
 
 namespace minke::apps {
 namespace {
 
 constexpr int kMaxThreads = 1024;
-constexpr int kMaxContext = 1 << 24;
 constexpr int kMaxBatch = 65536;
 
 /// The types that the latent cache can hold.
@@ -46,7 +46,7 @@ void ModelOptions::add_to(CommandLine& line) {
       ->required()
       ->type_name("FILE");
   app.add_option("-c,--ctx-size", n_ctx, "Tokens of context; 0: the model's, as memory allows")
-      ->check(CLI::Range(0, kMaxContext))
+      ->check(CLI::Range(int64_t{0}, ranges::kContext.high))
       ->capture_default_str()
       ->type_name("N");
   app.add_option("-t,--threads", n_threads, "Threads; one a core if not said")

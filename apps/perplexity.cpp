@@ -9,22 +9,19 @@
 #include <optional>
 
 #include "apps/base_logits.h"
+#include "apps/chunk_options.h"
 #include "apps/cli.h"
 #include "apps/divergence.h"
 #include "apps/estimate.h"
 #include "apps/interrupt.h"
-#include "apps/model_options.h"
-#include "apps/text_input.h"
 #include "backends/cpu/cpu_backend.h"
-#include "models/chunks.h"
 
 namespace minke::apps {
 namespace {
 
 struct PerplexityOptions {
-  ModelOptions model{.model = {}, .n_ctx = 512, .n_batch = 2048};
-  std::string file, base;
-  int max_chunks = -1;
+  ChunkOptions text;
+  std::string base;
   bool divergence = false;
 };
 
@@ -52,11 +49,8 @@ class Measurement {
   }
 
   Status run(const PerplexityOptions& options) {
-    if (text_.n_chunks() == 0) return usage("--chunks 0: nothing to measure");
-    MINKE_ASSIGN(const auto backend, make_cpu_backend({.n_threads = options.model.n_threads}));
-    MINKE_ASSIGN(ChunkRunner runner,
-                 ChunkRunner::create(model_, *backend, text_, options.model.batch_tokens(),
-                                     options.model.cache_type));
+    MINKE_ASSIGN(const auto backend, make_cpu_backend({.n_threads = options.text.model.n_threads}));
+    MINKE_ASSIGN(ChunkRunner runner, options.text.make_runner(model_, *backend, text_));
     print_note(fmt::format("{}: {} chunks of {} tokens, {} at a time, the last {} of each scored",
                            model_name(model_), text_.n_chunks(), text_.n_ctx,
                            runner.chunks_at_a_time(), text_.n_scored()));
@@ -133,27 +127,19 @@ class Measurement {
   std::vector<std::vector<std::byte>> rows_;  ///< Encoded rows of chunks that are not written yet.
 };
 
-Result<ChunkedText> read_text(const PerplexityOptions& options, const Model& model, int n_ctx) {
-  MINKE_ASSIGN(const std::string text,
-               options.file == "-" ? read_stdin() : read_text_file(options.file));
-  return cut_into_chunks(model.tokenizer(), text, n_ctx, options.max_chunks);
-}
-
 /// The base's own text is used; one that is given must be the same.
 Status compare(const PerplexityOptions& options, const Model& model) {
   MINKE_ASSIGN(const BaseLogits base, BaseLogits::open(options.base, model.config().n_vocab));
-  if (!options.file.empty()) {
-    MINKE_ASSIGN(const ChunkedText text, read_text(options, model, base.text().n_ctx));
+  if (!options.text.file.empty()) {
+    MINKE_ASSIGN(const ChunkedText text, options.text.read_text(model, base.text().n_ctx));
     const size_t n = std::min(text.tokens.size(), base.text().tokens.size());
     if (!std::ranges::equal(std::span(text.tokens).first(n),
                             std::span(base.text().tokens).first(n)))
       return fail(Errc::kContent, "{}: it was made from another text than {}", options.base,
-                  options.file);
+                  options.text.file);
   }
   ChunkedText text = base.text();
-  if (options.max_chunks >= 0)
-    text.tokens.resize(static_cast<size_t>(std::min(options.max_chunks, text.n_chunks())) *
-                       static_cast<size_t>(text.n_ctx));
+  text.keep(options.text.max_chunks);
   Measurement measurement(model, text);
   measurement.compare_with(base);
   return measurement.run(options);
@@ -162,12 +148,12 @@ Status compare(const PerplexityOptions& options, const Model& model) {
 Status perplexity(const PerplexityOptions& options) {
   if (options.divergence && options.base.empty())
     return usage("--kl-divergence: give the base too: --kl-divergence-base FILE");
-  if (options.file.empty() && !options.divergence)
+  if (options.text.file.empty() && !options.divergence)
     return usage("no text: give -f FILE (see minke perplexity --help)");
-  MINKE_ASSIGN(const auto model, Model::open(options.model.model));
+  MINKE_ASSIGN(const auto model, Model::open(options.text.model.model));
   if (options.divergence) return compare(options, *model);
-  const int n_ctx = options.model.n_ctx > 0 ? options.model.n_ctx : model->config().n_ctx_train;
-  MINKE_ASSIGN(const ChunkedText text, read_text(options, *model, n_ctx));
+  MINKE_ASSIGN(const ChunkedText text,
+               options.text.read_text(*model, options.text.chunk_tokens(*model)));
   Measurement measurement(*model, text);
   if (!options.base.empty()) MINKE_TRY(measurement.save_to(options.base));
   return measurement.run(options);
@@ -178,15 +164,7 @@ Status perplexity(const PerplexityOptions& options) {
 Action setup_perplexity(CommandLine& line) {
   const auto options = std::make_shared<PerplexityOptions>();
   CLI::App& app = line.app();
-  options->model.add_to(line);
-  app.option_defaults()->group("Perplexity");
-  app.add_option("-f,--file", options->file, "The text; - is the standard input")
-      ->type_name("FILE");
-  app.add_option("--chunks", options->max_chunks,
-                 "Use the first N chunks of -c tokens; -1: all of the text")
-      ->check(CLI::Range(-1, 1 << 24))
-      ->capture_default_str()
-      ->type_name("N");
+  options->text.add_to(line, "Perplexity");
   app.add_option("--kl-divergence-base,--save-all-logits,--save-logits", options->base,
                  "Save what this model predicts, for comparisons; with --kl-divergence, the file "
                  "to compare with")

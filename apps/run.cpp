@@ -45,7 +45,7 @@ Result<std::string> prompt_text(const RunOptions& options) {
 
 std::vector<TokenId> plain_tokens(const std::string& text, const Tokenizer& tokenizer) {
   std::vector<TokenId> ids;
-  if (tokenizer.add_bos() && tokenizer.bos() >= 0) ids.push_back(tokenizer.bos());
+  if (tokenizer.add_bos()) ids.push_back(tokenizer.bos());
   const std::vector<TokenId> more = tokenizer.encode(text);
   ids.insert(ids.end(), more.begin(), more.end());
   return ids;

@@ -3,9 +3,9 @@
 #include <xxhash.h>
 
 #include <limits>
-#include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/hash64.h"
 #include "apps/text_input.h"
 #include "convert/json.h"
 #include "runtime/atomic_file.h"
@@ -25,32 +25,23 @@ using convert::JsonFields;
 std::string hex(uint64_t hash) { return fmt::format("{:016x}", hash); }
 std::string checksum(const std::string& text) { return hex(XXH3_64bits(text.data(), text.size())); }
 
-struct FreeHash {
-  void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
-};
-
 /// What tells models apart that have the same name and size: all metadata (with the tokenizer and
 /// the chat template), what tensors there are, and the values of one that training always changes.
 std::string fingerprint_of(const GgufFile& file) {
-  const std::unique_ptr<XXH3_state_t, FreeHash> state(XXH3_createState());
-  MINKE_CHECK(state != nullptr, "no memory");
-  XXH3_64bits_reset(state.get());
-  const auto add = [&state](const void* data, size_t bytes) {
-    XXH3_64bits_update(state.get(), data, bytes);
-  };
+  Hash64 hash;
   for (const GgufFile::Entry& entry : file.entries()) {
-    add(entry.key.data(), entry.key.size());
-    add(&entry.type, sizeof entry.type);
-    add(entry.encoded.data(), entry.encoded.size());
+    hash.update(std::as_bytes(std::span(entry.key)));
+    hash.update(std::as_bytes(std::span(&entry.type, 1)));
+    hash.update(std::as_bytes(std::span(entry.encoded)));
   }
   for (const GgufTensor& tensor : file.tensors()) {
     const std::string text = fmt::format("{} {} {};", tensor.name, dtype_name(tensor.desc.dtype),
                                          to_string(tensor.desc.shape));
-    add(text.data(), text.size());
+    hash.update(std::as_bytes(std::span(text)));
   }
   if (const GgufTensor* norm = file.find_tensor("output_norm.weight"); norm != nullptr)
-    add(norm->data.data(), norm->data.size());
-  return hex(XXH3_64bits_digest(state.get()));
+    hash.update(norm->data);
+  return hex(hash.digest());
 }
 
 json to_json(const ModelIdentity& model) {

@@ -83,21 +83,26 @@ Status AnswerPrinter::end_line() {
   return {};
 }
 
-void ProgressLine::show(int done, int total) {
-  constexpr std::chrono::milliseconds kBetween(250);
-  if (!enabled_ || Clock::now() - drawn_ < kBetween) return;
-  drawn_ = Clock::now();
+void StatusLine::show(std::string_view text) {
+  if (!enabled_) return;
   shown_ = true;
-  const int percent = static_cast<int>(100.0 * done / (total > 0 ? total : 1));
-  fmt::print(stderr, "\r\x1b[Kreading the prompt: {} of {} tokens ({} %)", done, total, percent);
+  fmt::print(stderr, "\r\x1b[K{}", text);
   std::fflush(stderr);
 }
 
-void ProgressLine::clear() {
+void StatusLine::clear() {
   if (!shown_) return;
   shown_ = false;
   fmt::print(stderr, "\r\x1b[K");
   std::fflush(stderr);
+}
+
+void ProgressLine::show(int done, int total) {
+  constexpr std::chrono::milliseconds kBetween(250);
+  if (!line_.enabled() || Clock::now() - drawn_ < kBetween) return;
+  drawn_ = Clock::now();
+  const int percent = static_cast<int>(100.0 * done / (total > 0 ? total : 1));
+  line_.show(fmt::format("reading the prompt: {} of {} tokens ({} %)", done, total, percent));
 }
 
 struct QuietTyping::Saved {

@@ -46,22 +46,37 @@ class AnswerPrinter {
   bool at_line_start_ = true;
 };
 
+/// A line on the standard error that changes in place and goes again; nothing where that is no
+/// terminal.
+class StatusLine {
+ public:
+  explicit StatusLine(const Terminal& terminal = Terminal::look(ColorChoice::kOff))
+      : enabled_(terminal.err) {}
+  ~StatusLine() { clear(); }
+  StatusLine(const StatusLine&) = delete;
+  StatusLine& operator=(const StatusLine&) = delete;
+  bool enabled() const noexcept { return enabled_; }
+  void show(std::string_view text);
+  /// Takes the line away, so that another can be printed.
+  void clear();
+
+ private:
+  bool enabled_, shown_ = false;
+};
+
 /// "reading the prompt: 512 of 2048 tokens" on the standard error, which goes again; nothing where
 /// that is no terminal, and nothing of prompts that are read at once.
 class ProgressLine {
  public:
-  explicit ProgressLine(const Terminal& terminal) : enabled_(terminal.err) {}
-  ~ProgressLine() { clear(); }
-  ProgressLine(const ProgressLine&) = delete;
-  ProgressLine& operator=(const ProgressLine&) = delete;
+  explicit ProgressLine(const Terminal& terminal) : line_(terminal) {}
   /// May be called at any rate: it draws a few times a second.
   void show(int done, int total);
-  void clear();
+  void clear() { line_.clear(); }
 
  private:
   using Clock = std::chrono::steady_clock;
   Clock::time_point drawn_ = Clock::now();  ///< Last; at first: when it began.
-  bool enabled_, shown_ = false;
+  StatusLine line_;
 };
 
 /// While one lives, what is typed is not shown: it would stand in the middle of an answer. It is

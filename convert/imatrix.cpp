@@ -8,6 +8,7 @@
 
 #include "runtime/gguf_reader.h"
 #include "runtime/gguf_writer.h"
+#include "runtime/input_file.h"
 #include "runtime/mmap.h"
 #include "runtime/utf8.h"
 

@@ -11,23 +11,27 @@ constexpr int kMaxSequences = 64;
 
 }  // namespace
 
+void ChunkedText::keep(int max_chunks) {
+  if (max_chunks >= 0 && max_chunks < n_chunks())
+    tokens.resize(static_cast<size_t>(max_chunks) * static_cast<size_t>(n_ctx));
+}
+
 Result<ChunkedText> cut_into_chunks(const Tokenizer& tokenizer, std::string_view text, int n_ctx,
                                     int max_chunks) {
   if (n_ctx < kMinChunkTokens)
     return fail(Errc::kUsage, "a context of {} tokens is too short: use at least {}", n_ctx,
                 kMinChunkTokens);
   ChunkedText chunks{n_ctx, tokenizer.encode(text)};
-  if (tokenizer.add_bos() && tokenizer.bos() >= 0)
-    chunks.tokens.insert(chunks.tokens.begin(), tokenizer.bos());
+  if (tokenizer.add_bos()) chunks.tokens.insert(chunks.tokens.begin(), tokenizer.bos());
   const size_t n_ctx_tokens = static_cast<size_t>(n_ctx);
-  size_t n_chunks = chunks.tokens.size() / n_ctx_tokens;
+  const size_t n_chunks = chunks.tokens.size() / n_ctx_tokens;
   if (n_chunks == 0)
     return fail(Errc::kUsage,
                 "the text has {} tokens, too few for a context of {}: take a longer text, or "
                 "a smaller -c",
                 chunks.tokens.size(), n_ctx);
-  if (max_chunks >= 0) n_chunks = std::min(n_chunks, static_cast<size_t>(max_chunks));
   chunks.tokens.resize(n_chunks * n_ctx_tokens);
+  chunks.keep(max_chunks);
   return chunks;
 }
 
@@ -78,7 +82,7 @@ Result<int> ChunkRunner::run_next(const Visit& visit) {
   for (int i = 0; i < n; ++i) {
     const std::span<const TokenId> chunk = text_->chunk(n_done_ + i);
     tokens.emplace_back(chunk.begin(), chunk.end());
-    if (tokenizer.add_bos() && tokenizer.bos() >= 0) tokens.back().front() = tokenizer.bos();
+    if (tokenizer.add_bos()) tokens.back().front() = tokenizer.bos();
   }
   for (const auto& chunk : tokens) chunks.push_back({runner_->cache().add_sequence(), chunk, 0});
   // The last token predicts nothing that is in the chunk.

@@ -25,6 +25,8 @@ struct ChunkedText {
     const auto n = static_cast<size_t>(n_ctx);
     return std::span(tokens).subspan(static_cast<size_t>(i) * n, n);
   }
+  /// Keeps the first max_chunks; -1: all.
+  void keep(int max_chunks);
   /// The token that scored prediction `index` of a chunk is about.
   TokenId target(int i, int index) const noexcept {
     return chunk(i)[static_cast<size_t>(n_ctx / 2 + index + 1)];

@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <span>
 
-#include "runtime/input_file.h"  // its errors name files as these do
 #include "runtime/result.h"
 
 namespace minke {
