@@ -1,160 +1,30 @@
 // `minke convert DIR -o FILE --type T`: from a Hugging Face checkpoint to a GGUF file.
-#include "convert/convert.h"
-
-#include <fmt/format.h>
-#include <signal.h>
-
-#include <algorithm>
-#include <array>
-#include <atomic>
-#include <chrono>
-#include <filesystem>
-#include <map>
 #include <memory>
-#include <string>
-#include <system_error>
-#include <thread>
+#include <utility>
 
 #include "apps/cli.h"
-#include "apps/convert_progress.h"
-#include "runtime/input_file.h"
-#include "runtime/system.h"
-#include "runtime/utf8.h"
+#include "apps/write_model.h"
+#include "convert/source.h"
 
 namespace minke::apps {
 namespace {
 
-namespace fs = std::filesystem;
-
-struct ConvertOptions {
-  fs::path checkpoint;
-  fs::path output;
-  std::string type;
-  int n_threads = 1;
-  bool dry_run = false;
-  bool force = false;
-};
-
-std::atomic<bool> stop_requested{false};
-static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler sets it");
-
-/// While one lives, signals that would end the program ask the conversion to stop, which then
-/// removes its partial file. One at a time.
-class StopOnSignals {
- public:
-  StopOnSignals() {
-    stop_requested = false;
-    struct sigaction action = {};
-    action.sa_handler = [](int) { stop_requested = true; };
-    sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &action, &before_[i]);
-  }
-  ~StopOnSignals() {
-    for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &before_[i], nullptr);
-  }
-  StopOnSignals(const StopOnSignals&) = delete;
-  StopOnSignals& operator=(const StopOnSignals&) = delete;
-
- private:
-  static constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP};
-  std::array<struct sigaction, kSignals.size()> before_;
-};
-
-/// One line a tensor, then the sum of each type.
-void print_plan(const convert::Conversion& conversion) {
-  std::map<std::string_view, std::pair<size_t, uint64_t>> types;
-  for (const convert::PlannedTensor& tensor : conversion.tensors()) {
-    const std::string_view type = dtype_name(tensor.desc.dtype);
-    fmt::print("{:<34} {:>20} {:>8} {:>12}\n", tensor.name, to_string(tensor.desc.shape), type,
-               size_text(tensor.desc.bytes()));
-    auto& [n, bytes] = types[type];
-    ++n;
-    bytes += tensor.desc.bytes();
-  }
-  for (const auto& [type, sum] : types) {
-    fmt::print("{}: {} tensors, {}\n", type, sum.first, size_text(sum.second));
-  }
-  fmt::print("{} tensors, {} of weights\n", conversion.tensors().size(),
-             size_text(conversion.tensor_bytes()));
-}
-
-Status check_output(const ConvertOptions& options) {
-  if (options.dry_run) return {};
-  if (options.output.empty()) return usage("no output: give -o FILE (see minke convert --help)");
-  std::error_code error;
-  const fs::file_status status = fs::status(options.output, error);
-  if (status.type() == fs::file_type::directory) {
-    return usage("{}: is a directory (give the name of a file)", printable_path(options.output));
-  }
-  if (fs::exists(status) && !options.force) {
-    return usage("{}: is already there (--force replaces it)", printable_path(options.output));
-  }
-  return {};
-}
-
-Status write_file(const ConvertOptions& options, const convert::Conversion& conversion) {
-  print_note(fmt::format("{}: {} layers, {} in {} files, to {} of weights",
-                         printable_path(options.checkpoint), conversion.config().n_layers,
-                         size_text(conversion.checkpoint().tensor_bytes()),
-                         conversion.checkpoint().n_files(), size_text(conversion.tensor_bytes())));
-  const auto start = std::chrono::steady_clock::now();
-  {
-    const StopOnSignals signals;
-    ConvertProgressLine line;
-    MINKE_TRY(
-        conversion.run(options.output, options.n_threads, [&](const convert::Progress& progress) {
-          line.show(progress);
-          return !stop_requested;
-        }));
-  }
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-  std::error_code ignored;
-  print_note(fmt::format("wrote {}: {} in {}", printable_path(options.output),
-                         size_text(fs::file_size(options.output, ignored)),
-                         duration_text(took.count())));
-  return {};
-}
-
-Status run_convert(const ConvertOptions& options) {
-  if (options.checkpoint.empty()) {
-    return usage("no checkpoint: give a DIR (see minke convert --help)");
-  }
-  if (options.type.empty()) return usage("no type: give --type ({})", convert::recipe_names());
-  const convert::Recipe* recipe = convert::find_recipe(options.type);
-  if (recipe == nullptr) {
-    return usage("unknown type '{}' (known: {})", printable(options.type), convert::recipe_names());
-  }
-  MINKE_TRY(check_output(options));
-  MINKE_ASSIGN(const convert::Conversion conversion,
-               convert::Conversion::prepare(options.checkpoint, *recipe));
-  if (!options.dry_run) {
-    MINKE_TRY(check_threads(options.n_threads));
-    return write_file(options, conversion);
-  }
-  print_plan(conversion);
-  return {};
+Status run_convert(const WriteOptions& options) {
+  if (options.input.empty()) return usage("no checkpoint: give a DIR (see minke convert --help)");
+  MINKE_ASSIGN(const convert::TypeChoices choices, check_write_options(options, false));
+  MINKE_ASSIGN(convert::Source source, convert::open_checkpoint(options.input));
+  return write_model(options, std::move(source), choices);
 }
 
 }  // namespace
 
 Action setup_convert(CommandLine& line) {
-  const auto options = std::make_shared<ConvertOptions>();
-  const auto n_cpus = static_cast<int>(std::thread::hardware_concurrency());
-  options->n_threads = std::clamp(n_cpus, 1, convert::Conversion::kMaxThreads);
+  const auto options = std::make_shared<WriteOptions>();
   CLI::App& app = line.app();
-  app.add_option("checkpoint", options->checkpoint,
+  app.add_option("checkpoint", options->input,
                  "The checkpoint: a directory with config.json, tokenizer.json and safetensors")
       ->type_name("DIR");
-  app.add_option("-o,--output", options->output, "The GGUF file to write")->type_name("FILE");
-  app.add_option("--type", options->type, "How weights are stored: " + convert::recipe_names())
-      ->type_name("T");
-  app.add_option("-t,--threads", options->n_threads, "Threads that encode")
-      ->check(CLI::Range(1, convert::Conversion::kMaxThreads))
-      ->capture_default_str()
-      ->type_name("N");
-  app.add_flag("--dry-run", options->dry_run,
-               "Check the checkpoint and show each tensor's type and size; write nothing");
-  app.add_flag("--force", options->force, "Replace the output file if it is there");
+  add_write_options(app, *options);
   return [options] { return run_convert(*options); };
 }
 

@@ -56,9 +56,10 @@ const CheckpointTensor* Checkpoint::find(std::string_view name) const {
   return it == tensors_.end() ? nullptr : &it->second;
 }
 
-Status Checkpoint::check_unchanged() const {
-  for (const auto& file : files_) MINKE_TRY(file->file().check_unchanged());
-  return {};
+std::vector<const InputFile*> Checkpoint::files() const {
+  std::vector<const InputFile*> files;
+  for (const auto& file : files_) files.push_back(&file->file());
+  return files;
 }
 
 Status Checkpoint::add_file(const std::string& name) {

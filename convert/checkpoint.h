@@ -32,11 +32,9 @@ class Checkpoint {
   const std::unordered_map<std::string_view, CheckpointTensor>& tensors() const noexcept {
     return tensors_;
   }
-  size_t n_files() const noexcept { return files_.size(); }
+  std::vector<const InputFile*> files() const;
   /// Sum of the tensors' bytes.
   uint64_t tensor_bytes() const noexcept { return tensor_bytes_; }
-  /// Error kIo if a file changed since open.
-  Status check_unchanged() const;
 
  private:
   explicit Checkpoint(std::filesystem::path dir) : dir_(std::move(dir)) {}

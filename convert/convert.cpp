@@ -1,30 +1,57 @@
 #include "convert/convert.h"
 
+#include <algorithm>
 #include <chrono>
 
-#include "convert/metadata.h"
 #include "convert/stream.h"
 #include "runtime/gguf_writer.h"
+#include "runtime/utf8.h"
 
 namespace minke::convert {
 
-Result<Conversion> Conversion::prepare(const std::filesystem::path& dir, const Recipe& recipe) {
-  MINKE_ASSIGN(Checkpoint checkpoint, Checkpoint::open(dir));
-  Conversion conversion(std::move(checkpoint), recipe);
-  MINKE_ASSIGN(conversion.config_, read_hf_config(dir));
-  MINKE_ASSIGN(conversion.generation_, read_hf_generation(dir));
-  MINKE_ASSIGN(conversion.tokenizer_, read_hf_tokenizer(dir, conversion.config_));
-  MINKE_ASSIGN(conversion.tensors_, plan_tensors(conversion.checkpoint_, conversion.config_));
-  for (PlannedTensor& tensor : conversion.tensors_) {
-    tensor.desc.dtype =
-        choose_dtype(recipe, tensor.name, tensor.desc.shape, conversion.config_.n_layers);
-  }
+namespace {
+
+bool quantizes_again(const PlannedTensor& tensor) {
+  const FormatTraits& format = *find_format(tensor.desc.dtype);
+  return format.block_len > 1 && std::ranges::any_of(tensor.slabs, [&](const Slab& slab) {
+           return slab.source.weights.format.is_quantized() && !is_copy(slab, format.dtype);
+         });
+}
+
+}  // namespace
+
+Result<Conversion> Conversion::prepare(Source source, const TypeChoices& choices) {
+  Conversion conversion(std::move(source));
+  MINKE_TRY(conversion.choose_types(choices));
   return conversion;
+}
+
+Result<Conversion> Conversion::prepare(const std::filesystem::path& checkpoint,
+                                       const Recipe& recipe) {
+  MINKE_ASSIGN(Source source, open_checkpoint(checkpoint));
+  return prepare(std::move(source), {.recipe = &recipe});
+}
+
+Status Conversion::choose_types(const TypeChoices& choices) {
+  file_type_ = choices.recipe != nullptr ? choices.recipe->file_type : source_.file_type;
+  for (PlannedTensor& tensor : source_.tensors) {
+    if (choices.recipe != nullptr) {
+      tensor.desc.dtype =
+          choose_dtype(*choices.recipe, tensor.name, tensor.desc.shape, source_.n_layers);
+    }
+    if (choices.allow_requantize || !quantizes_again(tensor)) continue;
+    return fail(Errc::kUnsupported,
+                "{}: tensor '{}': is {} already, and would lose again as {} (convert from the "
+                "original weights, or give --allow-requantize)",
+                printable_path(source_.path), printable(tensor.name),
+                tensor.slabs.front().source.weights.format.name, dtype_name(tensor.desc.dtype));
+  }
+  return {};
 }
 
 uint64_t Conversion::tensor_bytes() const {
   uint64_t bytes = 0;
-  for (const PlannedTensor& tensor : tensors_) bytes += tensor.desc.bytes();
+  for (const PlannedTensor& tensor : tensors()) bytes += tensor.desc.bytes();
   return bytes;
 }
 
@@ -32,9 +59,10 @@ Status Conversion::run(const std::filesystem::path& output, int n_threads,
                        const ProgressCallback& progress) const {
   MINKE_CHECK(n_threads >= 1 && n_threads <= kMaxThreads, "{} threads", n_threads);
   MINKE_ASSIGN(GgufWriter writer, GgufWriter::create(output));
-  write_metadata(config_, generation_, tokenizer_, *recipe_, writer);
+  source_.write_metadata(writer);
+  if (file_type_) writer.set_u32("general.file_type", *file_type_);
   Progress state;
-  for (const PlannedTensor& tensor : tensors_) {
+  for (const PlannedTensor& tensor : tensors()) {
     writer.add_tensor(tensor.name, tensor.desc);
     state.bytes_total += source_bytes(tensor);
   }
@@ -46,11 +74,11 @@ Status Conversion::run(const std::filesystem::path& output, int n_threads,
     state.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return !progress || progress(state);
   };
-  for (const PlannedTensor& tensor : tensors_) {
+  for (const PlannedTensor& tensor : tensors()) {
     state.tensor = tensor.name;
     if (!advance(0)) return fail(Errc::kCancelled, "interrupted");
     MINKE_TRY(stream_tensor(tensor, n_threads, writer, advance));
-    MINKE_TRY(checkpoint_.check_unchanged());
+    MINKE_TRY(source_.check_unchanged());
   }
   return writer.finish();
 }

@@ -1,23 +1,20 @@
-// From a Hugging Face checkpoint to one GGUF file.
+// From a source of weights to one GGUF file.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <memory>
 #include <string_view>
 #include <vector>
 
-#include "convert/checkpoint.h"
-#include "convert/hf_config.h"
-#include "convert/hf_tokenizer.h"
 #include "convert/recipe.h"
+#include "convert/source.h"
 #include "convert/tensor_plan.h"
 #include "runtime/result.h"
 
 namespace minke::convert {
 
-/// How far a conversion is. Bytes are those of the checkpoint.
+/// How far a conversion is. Bytes are those of the source.
 struct Progress {
   uint64_t bytes_done = 0;
   uint64_t bytes_total = 0;
@@ -37,37 +34,33 @@ struct Progress {
 /// Called from the thread that runs the conversion, often; false stops it (kCancelled).
 using ProgressCallback = std::function<bool(const Progress&)>;
 
-/// A checked checkpoint and the plan of its file.
+/// A checked source and the plan of its file.
 class Conversion {
  public:
   static constexpr int kMaxThreads = 512;
 
-  /// Reads everything but the tensors' data. `recipe` lives on. Errors: kMissing, kUsage, kIo,
-  /// kContent, kUnsupported.
+  /// Chooses every tensor's type. Errors: kUnsupported (weights would be quantized a second time).
+  static Result<Conversion> prepare(Source source, const TypeChoices& choices);
+  /// The same for a Hugging Face checkpoint; `recipe` lives on. Errors: see open_checkpoint.
   static Result<Conversion> prepare(const std::filesystem::path& checkpoint, const Recipe& recipe);
 
-  const HfConfig& config() const noexcept { return config_; }
-  const Checkpoint& checkpoint() const noexcept { return checkpoint_; }
-  const std::vector<PlannedTensor>& tensors() const noexcept { return tensors_; }
+  const Source& source() const noexcept { return source_; }
+  const std::vector<PlannedTensor>& tensors() const noexcept { return source_.tensors; }
   /// Sum of the tensors' bytes in the file.
   uint64_t tensor_bytes() const;
 
   /// Writes the file, by way of PATH.partial, which is removed on an error. The result is the same
   /// to the bit whatever n_threads (1 to kMaxThreads). Memory stays below 1 GiB whatever the
-  /// checkpoint's size. Errors: kIo, kContent (a NaN or an infinity), kCancelled.
+  /// source's size. Errors: kIo, kContent (a NaN or an infinity), kCancelled.
   Status run(const std::filesystem::path& output, int n_threads,
              const ProgressCallback& progress) const;
 
  private:
-  Conversion(Checkpoint checkpoint, const Recipe& recipe)
-      : checkpoint_(std::move(checkpoint)), recipe_(&recipe) {}
+  explicit Conversion(Source source) : source_(std::move(source)) {}
+  Status choose_types(const TypeChoices& choices);
 
-  Checkpoint checkpoint_;
-  const Recipe* recipe_;
-  HfConfig config_;
-  HfGeneration generation_;
-  HfTokenizer tokenizer_;
-  std::vector<PlannedTensor> tensors_;
+  Source source_;
+  std::optional<uint32_t> file_type_;
 };
 
 }  // namespace minke::convert

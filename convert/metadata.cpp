@@ -12,12 +12,10 @@ uint32_t u32(int64_t value) { return static_cast<uint32_t>(value); }
 /// require the key of every other model, where 0 means none.
 bool depth_implies_full_query(int64_t n_layers) { return n_layers == 26 || n_layers == 27; }
 
-void write_general(const HfConfig& config, const HfGeneration& generation, const Recipe& recipe,
-                   GgufWriter& writer) {
+void write_general(const HfConfig& config, const HfGeneration& generation, GgufWriter& writer) {
   writer.set_string("general.architecture", "deepseek2");
   writer.set_string("general.type", "model");
   writer.set_string("general.name", config.name);
-  writer.set_u32("general.file_type", recipe.file_type);
   writer.set_u32("general.quantization_version", kQuantizationVersion);
   if (generation.temperature) {
     writer.set_f32("general.sampling.temp", static_cast<float>(*generation.temperature));
@@ -92,8 +90,8 @@ void write_tokenizer(const HfTokenizer& tokenizer, GgufWriter& writer) {
 }  // namespace
 
 void write_metadata(const HfConfig& config, const HfGeneration& generation,
-                    const HfTokenizer& tokenizer, const Recipe& recipe, GgufWriter& writer) {
-  write_general(config, generation, recipe, writer);
+                    const HfTokenizer& tokenizer, GgufWriter& writer) {
+  write_general(config, generation, writer);
   writer.set_u32("deepseek2.block_count", u32(config.n_layers));
   writer.set_u32("deepseek2.context_length", u32(config.n_ctx));
   writer.set_u32("deepseek2.embedding_length", u32(config.hidden_size));

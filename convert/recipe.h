@@ -17,6 +17,12 @@ struct Recipe {
   uint32_t file_type;  ///< general.file_type: ggml's enum llama_ftype, as stored in files.
 };
 
+/// How a user wants the weights stored.
+struct TypeChoices {
+  const Recipe* recipe = nullptr;  ///< None: every tensor keeps the source's type.
+  bool allow_requantize = false;   ///< Of weights that are quantized already, which loses twice.
+};
+
 std::span<const Recipe> recipes() noexcept;
 /// By name, case-insensitive; nullptr if there is none.
 const Recipe* find_recipe(std::string_view name) noexcept;

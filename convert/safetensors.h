@@ -38,7 +38,7 @@ enum class SourceType : uint8_t {
 
 std::string_view source_type_name(SourceType type) noexcept;  ///< "F8_E4M3"
 size_t source_type_bytes(SourceType type) noexcept;
-/// Whether decode_values (source_values.h) takes it.
+/// Whether it holds weights: source_values.h decodes it.
 bool is_float(SourceType type) noexcept;
 
 struct SafeTensor {

@@ -34,12 +34,28 @@ Table make_table(float (*decode)(uint8_t) noexcept) {
   return table;
 }
 
-void decode_by_table(const Table& table, const std::byte* bytes, std::span<float> values) noexcept {
-  for (size_t i = 0; i < values.size(); ++i) values[i] = table[std::to_integer<size_t>(bytes[i])];
+void decode_by_table(const Table& table, const void* bytes, float* values, size_t n) noexcept {
+  const auto* codes = static_cast<const uint8_t*>(bytes);
+  for (size_t i = 0; i < n; ++i) values[i] = table[codes[i]];
 }
 
-void decode_by_format(DType dtype, const std::byte* bytes, std::span<float> values) noexcept {
-  find_format(dtype)->decode(bytes, values.data(), values.size());
+void decode_e4m3(const void* bytes, float* values, size_t n) noexcept {
+  static const Table table = make_table(decode_f8_e4m3);
+  decode_by_table(table, bytes, values, n);
+}
+
+void decode_e5m2(const void* bytes, float* values, size_t n) noexcept {
+  static const Table table = make_table(decode_f8_e5m2);
+  decode_by_table(table, bytes, values, n);
+}
+
+void decode_f64(const void* bytes, float* values, size_t n) noexcept {
+  const auto* from = static_cast<const std::byte*>(bytes);
+  for (size_t i = 0; i < n; ++i) {
+    double value;
+    std::memcpy(&value, from + i * sizeof value, sizeof value);
+    values[i] = static_cast<float>(value);
+  }
 }
 
 }  // namespace
@@ -58,31 +74,30 @@ float decode_f8_e5m2(uint8_t code) noexcept {
   return decode_small_float(code, 5, 2);
 }
 
-void decode_values(SourceType type, const std::byte* bytes, std::span<float> values) noexcept {
-  static const Table e4m3 = make_table(decode_f8_e4m3);
-  static const Table e5m2 = make_table(decode_f8_e5m2);
+SourceFormat source_format(SourceType type) noexcept {
   switch (type) {
     case SourceType::kF32:
-      std::memcpy(values.data(), bytes, values.size_bytes());
-      return;
+      return source_format(DType::kF32);
     case SourceType::kF16:
-      return decode_by_format(DType::kF16, bytes, values);
+      return source_format(DType::kF16);
     case SourceType::kBF16:
-      return decode_by_format(DType::kBF16, bytes, values);
+      return source_format(DType::kBF16);
     case SourceType::kF8E4M3:
-      return decode_by_table(e4m3, bytes, values);
+      return {source_type_name(type), 1, 1, decode_e4m3, {}};
     case SourceType::kF8E5M2:
-      return decode_by_table(e5m2, bytes, values);
+      return {source_type_name(type), 1, 1, decode_e5m2, {}};
     case SourceType::kF64:
-      for (size_t i = 0; i < values.size(); ++i) {
-        double value;
-        std::memcpy(&value, bytes + i * sizeof value, sizeof value);
-        values[i] = static_cast<float>(value);
-      }
-      return;
+      return {source_type_name(type), 1, sizeof(double), decode_f64, {}};
     default:
-      MINKE_CHECK(is_float(type), "decode_values of {}", source_type_name(type));
+      MINKE_CHECK(is_float(type), "values of {}", source_type_name(type));
+      return {};
   }
+}
+
+SourceFormat source_format(DType dtype) noexcept {
+  const FormatTraits* format = find_format(dtype);
+  MINKE_CHECK(format != nullptr, "type {}", static_cast<uint32_t>(dtype));
+  return {format->name, format->block_len, format->block_bytes, format->decode, dtype};
 }
 
 std::optional<size_t> find_non_finite(std::span<const float> values) noexcept {

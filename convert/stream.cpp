@@ -9,6 +9,7 @@
 
 #include "convert/source_values.h"
 #include "runtime/input_file.h"
+#include "runtime/utf8.h"
 
 namespace minke::convert {
 namespace {
@@ -34,17 +35,16 @@ struct Scratch {
   std::vector<float> scales;
 };
 
-int64_t cols_of(const Slab& slab) { return slab.source.weights.tensor->shape.cols(); }
+int64_t cols_of(const Slab& slab) { return slab.source.weights.shape.cols(); }
 
-/// Reads and decodes n elements of a tensor from element `first`.
-Status load_values(const CheckpointTensor& source, int64_t first, size_t n,
+/// Reads and decodes n values of a tensor from value `first`: whole blocks.
+Status load_values(const SourceTensor& source, int64_t first, size_t n,
                    std::vector<std::byte>& bytes, std::vector<float>& values) {
-  const size_t width = source_type_bytes(source.tensor->type);
-  bytes.resize(n * width);
+  const SourceFormat& format = source.format;
+  bytes.resize(format.bytes(static_cast<int64_t>(n)));
   values.resize(n);
-  MINKE_TRY(source.file->file().read_at(source.tensor->begin + static_cast<uint64_t>(first) * width,
-                                        bytes));
-  decode_values(source.tensor->type, bytes.data(), values);
+  MINKE_TRY(source.file->read_at(source.begin + format.bytes(first), bytes));
+  format.decode(bytes.data(), values.data(), n / format.block_len);
   return {};
 }
 
@@ -54,7 +54,7 @@ Status apply_scales(const SourceMatrix& source, int64_t first_row, int64_t n_row
   const int64_t blocks_a_row = (cols + source.block_cols - 1) / source.block_cols;
   const int64_t first_block = first_row / source.block_rows;
   const int64_t last_block = (first_row + n_rows - 1) / source.block_rows;
-  MINKE_TRY(load_values(source.scales, first_block * blocks_a_row,
+  MINKE_TRY(load_values(*source.scales, first_block * blocks_a_row,
                         static_cast<size_t>((last_block - first_block + 1) * blocks_a_row),
                         scratch.bytes, scratch.scales));
   for (int64_t row = 0; row < n_rows; ++row) {
@@ -72,11 +72,11 @@ Status apply_scales(const SourceMatrix& source, int64_t first_row, int64_t n_row
 Status check_finite(const Piece& piece, int64_t cols, const Scratch& scratch) {
   const auto bad = find_non_finite(scratch.values);
   if (!bad) return {};
-  const CheckpointTensor& source = piece.slab->source.weights;
+  const SourceTensor& source = piece.slab->source.weights;
   const int64_t index = piece.first_row * cols + static_cast<int64_t>(*bad);
   return fail(Errc::kContent, "{}: tensor '{}': {} at index {} (row {}, column {})",
-              printable_path(source.file->path()), source.tensor->name, scratch.values[*bad], index,
-              index / cols, index % cols);
+              printable_path(source.file->path()), printable(source.name), scratch.values[*bad],
+              index, index / cols, index % cols);
 }
 
 /// values (rows, cols) to (cols, rows).
@@ -96,10 +96,14 @@ Status convert_piece(const Piece& piece, const FormatTraits& format, Scratch& sc
   const int64_t cols = cols_of(*piece.slab);
   const auto n = static_cast<size_t>(piece.n_rows * cols);
   MINKE_TRY(load_values(source.weights, piece.first_row * cols, n, scratch.bytes, scratch.values));
-  if (source.scales.file != nullptr) {
+  if (source.scales) {
     MINKE_TRY(apply_scales(source, piece.first_row, piece.n_rows, cols, scratch));
   }
   MINKE_TRY(check_finite(piece, cols, scratch));
+  if (is_copy(*piece.slab, format.dtype)) {
+    std::ranges::copy(scratch.bytes, out);
+    return {};
+  }
   if (piece.slab->transposed) {
     transpose(scratch.values, piece.n_rows, cols, scratch.turned);
     scratch.values.swap(scratch.turned);
@@ -154,8 +158,7 @@ Batch take_batch(const std::vector<Piece>& pieces, const FormatTraits& format, s
     const int64_t n = piece.n_rows * cols_of(*piece.slab);
     piece.out_begin = batch.out_bytes;
     batch.out_bytes += static_cast<size_t>(n) / format.block_len * format.block_bytes;
-    batch.source_bytes +=
-        static_cast<uint64_t>(n) * source_type_bytes(piece.slab->source.weights.tensor->type);
+    batch.source_bytes += piece.slab->source.weights.format.bytes(n);
     batch.pieces.push_back(piece);
     n_values += n;
   }
@@ -181,8 +184,7 @@ std::vector<Piece> cut(const PlannedTensor& tensor) {
 uint64_t source_bytes(const PlannedTensor& tensor) {
   uint64_t bytes = 0;
   for (const Slab& slab : tensor.slabs) {
-    bytes += static_cast<uint64_t>(slab.n_rows * cols_of(slab)) *
-             source_type_bytes(slab.source.weights.tensor->type);
+    bytes += slab.source.weights.format.bytes(slab.n_rows * cols_of(slab));
   }
   return bytes;
 }

@@ -1,4 +1,4 @@
-// Moves tensors from a checkpoint into a file: read, decode, check, encode, write, a piece at a
+// Moves tensors from a source into a file: read, decode, check, encode, write, a piece at a
 // time.
 #pragma once
 
@@ -11,12 +11,12 @@
 
 namespace minke::convert {
 
-/// Bytes of the checkpoint that a tensor reads, for progress; scales not counted.
+/// Bytes of the source that a tensor reads, for progress; scales not counted.
 uint64_t source_bytes(const PlannedTensor& tensor);
 
 /// Appends the tensor's data to the writer, which must be at this tensor. Rows are independent, so
 /// that n_threads changes nothing in the result. Memory: some 3 MB a thread and 70 MB, whatever the
-/// tensor's size. `advance` is called on the calling thread with the checkpoint's bytes that were
+/// tensor's size. `advance` is called on the calling thread with the source's bytes that were
 /// dealt with since its last call; when it returns false, the result is kCancelled.
 /// Errors: kIo, kContent (a NaN or an infinity, with the tensor's name and the place in it),
 /// kCancelled.

@@ -138,22 +138,28 @@ class Planner {
                                      source_type_name(tensor.type)));
     }
     used_.insert(tensor.name);
-    SourceMatrix source{*entry, {}, 0, 0};
-    MINKE_TRY(attach_scales(source));
+    SourceMatrix source{source_tensor(*entry), {}, 0, 0};
+    MINKE_TRY(attach_scales(*entry, source));
     return source;
+  }
+
+  static SourceTensor source_tensor(const CheckpointTensor& entry) {
+    const SafeTensor& tensor = *entry.tensor;
+    return {tensor.name, &entry.file->file(), tensor.begin, tensor.shape,
+            source_format(tensor.type)};
   }
 
   /// FP8 weights come with "X.weight_scale_inv" (a scale a block; despite the name a factor, as in
   /// DeepSeek's own checkpoints) or "X.weight_scale" (one in all, or one a row).
-  Status attach_scales(SourceMatrix& source) {
-    const SafeTensor& tensor = *source.weights.tensor;
+  Status attach_scales(const CheckpointTensor& weights, SourceMatrix& source) {
+    const SafeTensor& tensor = *weights.tensor;
     const bool is_fp8 = source_type_bytes(tensor.type) == 1;
     const CheckpointTensor* entry = checkpoint_.find(tensor.name + "_scale_inv");
     if (entry == nullptr) entry = checkpoint_.find(tensor.name + "_scale");
     if (entry == nullptr) {
       if (!is_fp8) return {};
-      return bad(source.weights, fmt::format("{} without its scales ('{}_scale_inv' is missing)",
-                                             source_type_name(tensor.type), tensor.name));
+      return bad(weights, fmt::format("{} without its scales ('{}_scale_inv' is missing)",
+                                      source_type_name(tensor.type), tensor.name));
     }
     if (!is_fp8) return bad(*entry, "scales of a tensor that is not FP8");
     const Shape& shape = entry->tensor->shape;
@@ -168,15 +174,15 @@ class Planner {
                                      to_string(shape), to_string(tensor.shape),
                                      config_.fp8_block_rows, config_.fp8_block_cols));
     }
-    source.scales = *entry;
+    source.scales = source_tensor(*entry);
     used_.insert(entry->tensor->name);
     return {};
   }
 
   /// Sets the blocks that scales of this shape belong to; false if there are none.
   bool choose_blocks(const Shape& scales, SourceMatrix& source) const {
-    const int64_t rows = source.weights.tensor->shape.rows();
-    const int64_t cols = source.weights.tensor->shape.cols();
+    const int64_t rows = source.weights.shape.rows();
+    const int64_t cols = source.weights.shape.cols();
     const auto n_blocks = [](int64_t n, int64_t block) { return (n + block - 1) / block; };
     const Shape by_block{n_blocks(rows, config_.fp8_block_rows),
                          n_blocks(cols, config_.fp8_block_cols)};

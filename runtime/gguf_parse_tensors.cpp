@@ -127,7 +127,8 @@ Status Parser::place_tensors() {
                              "{} bytes at {} of the data, allowed up to {})",
                              place.size_bytes, place.offset, data_bytes));
     }
-    tensor.data = out_.file.bytes().subspan(data_start + place.offset, place.size_bytes);
+    tensor.offset = data_start + place.offset;
+    tensor.data = out_.file.bytes().subspan(tensor.offset, place.size_bytes);
   }
   return place_in_order(data_start, data_bytes);
 }

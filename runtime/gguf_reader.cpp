@@ -242,6 +242,12 @@ const GgufTensor* GgufFile::find_tensor(std::string_view name) const noexcept {
   return i == NameIndex::kNone ? nullptr : &impl_->tensors[i];
 }
 
+std::vector<std::filesystem::path> GgufFile::part_paths() const {
+  std::vector<std::filesystem::path> paths;
+  for (const gguf::ParsedFile& part : impl_->parts) paths.push_back(part.file.path());
+  return paths;
+}
+
 uint64_t GgufFile::file_bytes() const noexcept {
   uint64_t sum = 0;
   for (const gguf::ParsedFile& part : impl_->parts) sum += part.file.bytes().size();

@@ -39,6 +39,7 @@ struct GgufTensor {
   TensorDesc desc;
   std::span<const std::byte> data;  ///< desc.bytes() bytes inside the mapping.
   int part = 0;                     ///< Which file of a split set holds it.
+  uint64_t offset = 0;              ///< Of the data, from the start of that file.
 };
 
 /// An open GGUF file, or all files of a split set opened by any part's name. Movable; views that
@@ -94,6 +95,8 @@ class GgufFile {
   std::span<const GgufTensor> tensors() const noexcept;
   /// nullptr if there is none.
   const GgufTensor* find_tensor(std::string_view name) const noexcept;
+  /// The files of a split set in order, or the only one.
+  std::vector<std::filesystem::path> part_paths() const;
   /// Sum of the sizes of all parts, in bytes.
   uint64_t file_bytes() const noexcept;
 

@@ -10,8 +10,9 @@ namespace {
 
 class Loader {
  public:
-  Loader(const GgufFile& file, const Config& config)
-      : file_(file), c_(config), used_(file.tensors().size()) {}
+  /// `only_check`: what is not in the file as it is used is not made.
+  Loader(const GgufFile& file, const Config& config, bool only_check)
+      : file_(file), c_(config), only_check_(only_check), used_(file.tensors().size()) {}
 
   Result<Weights> load() {
     weights_.token_embd = take("token_embd", {c_.n_vocab, c_.hidden});
@@ -123,7 +124,7 @@ class Loader {
     const size_t nope = static_cast<size_t>(c_.qk_nope_dim), v = static_cast<size_t>(c_.v_dim);
     const Weight kv_b =
         take("attn_kv_b", {c_.n_heads * int64_t{c_.qk_nope_dim + c_.v_dim}, c_.kv_lora_rank});
-    if (!kv_b) return;
+    if (!kv_b || only_check_) return;
     const DType source = kv_b.desc.dtype;
     const DType keys = source == DType::kF32 || source == DType::kBF16 ? source : DType::kF16;
     layer.k_b = own("attn_k_b", {keys, Shape{c_.n_heads, c_.kv_lora_rank, c_.qk_nope_dim}});
@@ -171,6 +172,7 @@ class Loader {
 
   const GgufFile& file_;
   const Config& c_;
+  bool only_check_;
   std::vector<bool> used_;  ///< a tensor of the file
   Weights weights_;
   Status status_;
@@ -186,7 +188,12 @@ size_t Weights::owned_bytes() const noexcept {
 }
 
 Result<Weights> load_weights(const GgufFile& file, const Config& config) {
-  return Loader(file, config).load();
+  return Loader(file, config, false).load();
+}
+
+Status check_weights(const GgufFile& file, const Config& config) {
+  MINKE_TRY(Loader(file, config, true).load());
+  return {};
 }
 
 }  // namespace minke::deepseek2

@@ -52,4 +52,7 @@ struct Weights {
 /// no place in the model).
 Result<Weights> load_weights(const GgufFile& file, const Config& config);
 
+/// The same checks, without loading: no memory is taken.
+Status check_weights(const GgufFile& file, const Config& config);
+
 }  // namespace minke::deepseek2

@@ -102,8 +102,8 @@ TEST_CASE("a checkpoint is one file or an index and its shards") {
   const auto two = Checkpoint::open(dir / "two");
   REQUIRE(one);
   REQUIRE(two);
-  CHECK(one->n_files() == 1);
-  CHECK(two->n_files() == 2);
+  CHECK(one->files().size() == 1);
+  CHECK(two->files().size() == 2);
   CHECK(one->tensors().size() == model.tensors.size());
   CHECK(two->tensors().size() == model.tensors.size());
   CHECK(one->tensor_bytes() == two->tensor_bytes());

@@ -24,7 +24,7 @@ bool round_trip(const nlohmann::json& config) {
   const auto path = dir / "m.gguf";
   auto writer = GgufWriter::create(path);
   REQUIRE(writer);
-  write_metadata(*accepted, {}, {}, *find_recipe("F32"), *writer);
+  write_metadata(*accepted, {}, {}, *writer);
   REQUIRE(writer->begin_data());
   REQUIRE(writer->finish());
   const auto file = GgufFile::open(path);

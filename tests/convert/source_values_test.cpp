@@ -47,7 +47,7 @@ std::vector<float> decode_all(SourceType type) {
   std::vector<std::byte> codes(256);
   for (size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<std::byte>(i);
   std::vector<float> values(codes.size());
-  decode_values(type, codes.data(), values);
+  source_format(type).decode(codes.data(), values.data(), values.size());
   return values;
 }
 

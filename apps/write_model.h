@@ -1,0 +1,36 @@
+// What `minke convert` and `minke quantize` share: from a source of weights to a GGUF file.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "apps/cli.h"
+#include "convert/recipe.h"
+#include "convert/source.h"
+#include "runtime/result.h"
+
+namespace minke::apps {
+
+struct WriteOptions {
+  std::filesystem::path input;
+  std::filesystem::path output;
+  std::string type;
+  int n_threads = 1;
+  bool allow_requantize = false;
+  bool dry_run = false;
+  bool force = false;
+};
+
+/// Declares all but the input; `options` lives as long as the command line.
+void add_write_options(CLI::App& app, WriteOptions& options);
+
+/// The recipe of --type; `allow_copy`: COPY gives none. And what can be said of the output before
+/// the input is read. Errors: kUsage.
+Result<convert::TypeChoices> check_write_options(const WriteOptions& options, bool allow_copy);
+
+/// Writes the file with progress and notes on stderr, or with --dry-run prints the plan. Signals
+/// that would end the program stop it, and the partial file is removed.
+Status write_model(const WriteOptions& options, convert::Source source,
+                   const convert::TypeChoices& choices);
+
+}  // namespace minke::apps

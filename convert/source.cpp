@@ -1,0 +1,52 @@
+#include "convert/source.h"
+
+#include "convert/checkpoint.h"
+#include "convert/hf_config.h"
+#include "convert/hf_tokenizer.h"
+#include "convert/metadata.h"
+#include "convert/stream.h"
+
+namespace minke::convert {
+namespace {
+
+struct CheckpointStorage {
+  Checkpoint checkpoint;
+  HfConfig config;
+  HfGeneration generation;
+  HfTokenizer tokenizer;
+};
+
+}  // namespace
+
+uint64_t Source::tensor_bytes() const {
+  uint64_t bytes = 0;
+  for (const PlannedTensor& tensor : tensors) bytes += source_bytes(tensor);
+  return bytes;
+}
+
+Status Source::check_unchanged() const {
+  for (const InputFile* file : files) MINKE_TRY(file->check_unchanged());
+  return {};
+}
+
+Result<Source> open_checkpoint(const std::filesystem::path& dir) {
+  MINKE_ASSIGN(Checkpoint checkpoint, Checkpoint::open(dir));
+  MINKE_ASSIGN(HfConfig config, read_hf_config(dir));
+  MINKE_ASSIGN(HfGeneration generation, read_hf_generation(dir));
+  MINKE_ASSIGN(HfTokenizer tokenizer, read_hf_tokenizer(dir, config));
+  const auto storage = std::make_shared<const CheckpointStorage>(
+      std::move(checkpoint), std::move(config), generation, std::move(tokenizer));
+
+  Source source;
+  source.path = dir;
+  source.n_layers = storage->config.n_layers;
+  MINKE_ASSIGN(source.tensors, plan_tensors(storage->checkpoint, storage->config));
+  source.files = storage->checkpoint.files();
+  source.write_metadata = [kept = storage.get()](GgufWriter& writer) {
+    write_metadata(kept->config, kept->generation, kept->tokenizer, writer);
+  };
+  source.storage = storage;
+  return source;
+}
+
+}  // namespace minke::convert

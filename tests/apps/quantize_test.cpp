@@ -1,0 +1,86 @@
+// `minke quantize` from outside: what it prints, what it leaves, and how it ends.
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "runtime/gguf_reader.h"
+#include "tests/apps/run_minke.h"
+#include "tests/support.h"
+
+using namespace minke;
+using namespace minke::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+RunResult run_quantize(const std::vector<std::string>& arguments) {
+  std::vector<std::string> all = {"quantize"};
+  all.insert(all.end(), arguments.begin(), arguments.end());
+  return run_minke(all);
+}
+
+/// tests/data/tiny-236b as a file of `dir`.
+std::string tiny_file(const TempDir& dir, const std::string& type) {
+  const std::string path = dir / (type + ".gguf");
+  const RunResult made = run_minke({"convert", data_path("tiny-236b"), "-o", path, "--type", type});
+  REQUIRE_MESSAGE(made.exit_code == 0, made.err);
+  return path;
+}
+
+}  // namespace
+
+TEST_CASE("quantize writes a file that answers as one that convert wrote") {
+  const TempDir dir;
+  const std::string from = tiny_file(dir, "F32"), expected = tiny_file(dir, "Q8_0");
+  const std::string to = dir / "a.gguf";
+  const RunResult result = run_quantize({from, "-o", to, "--type", "q8_0", "-t", "2"});
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  CHECK(result.out.empty());
+  CHECK(result.err.find("wrote " + to) != std::string::npos);
+  const auto a = GgufFile::open(to), b = GgufFile::open(expected);
+  REQUIRE(a);
+  REQUIRE(a->tensors().size() == b->tensors().size());
+  for (const GgufTensor& tensor : a->tensors()) {
+    const GgufTensor* other = b->find_tensor(tensor.name);
+    REQUIRE(other != nullptr);
+    CHECK(std::ranges::equal(tensor.data, other->data));
+  }
+  const RunResult info = run_minke({"info", to});
+  CHECK(info.exit_code == 0);
+
+  check_refused(run_quantize({from, "-o", to, "--type", "F16"}), 1, "already there");
+  check_refused(run_quantize({to, "-o", dir / "b.gguf", "--type", "Q4_0"}), 1,
+                "--allow-requantize");
+  CHECK(
+      run_quantize({to, "-o", dir / "b.gguf", "--type", "Q4_0", "--allow-requantize"}).exit_code ==
+      0);
+  // A file may also take its own place.
+  CHECK(run_quantize({to, "-o", to, "--type", "COPY", "--force"}).exit_code == 0);
+  CHECK(GgufFile::open(to)->find_tensor("output.weight")->desc.dtype == DType::kQ8_0);
+}
+
+TEST_CASE("quantize --dry-run shows each tensor and writes nothing") {
+  const TempDir dir;
+  const std::string from = tiny_file(dir, "F32");
+  const RunResult result = run_quantize({from, "--type", "Q4_K_M", "--dry-run"});
+  CHECK(result.exit_code == 0);
+  CHECK(result.err.empty());
+  CHECK(result.out.find("blk.1.ffn_down_exps.weight") != std::string::npos);
+  CHECK(std::distance(fs::directory_iterator(dir.path()), {}) == 1);
+}
+
+TEST_CASE("quantize ends with one line and the right code when it cannot work") {
+  const TempDir dir;
+  const std::string good = tiny_file(dir, "F32"), to = dir / "a.gguf";
+  check_refused(run_quantize({}), 1, "no model");
+  check_refused(run_quantize({good, "-o", to}), 1, "COPY");
+  check_refused(run_quantize({good, "-o", to, "--type", "Q9"}), 1, "Q4_K_M");
+  check_refused(run_quantize({good, "--type", "F16"}), 1, "no output");
+  check_refused(run_quantize({dir / "none.gguf", "-o", to, "--type", "F16"}), 66, "none.gguf");
+  write_file(dir / "bad.gguf", "GGUX");
+  check_refused(run_quantize({dir / "bad.gguf", "-o", to, "--type", "F16"}), 65, "bad.gguf");
+  CHECK_FALSE(fs::exists(to));
+}
