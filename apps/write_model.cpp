@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <map>
+#include <optional>
 #include <string_view>
 #include <system_error>
 #include <thread>
@@ -51,6 +52,22 @@ class StopOnSignals {
   std::array<struct sigaction, kSignals.size()> before_;
 };
 
+/// "27 as Q5_0 for Q4_K, ..": tensors whose rows are not whole blocks of the type they should have.
+/// Empty if there are none.
+std::string fallback_text(const convert::Conversion& conversion) {
+  std::map<std::pair<std::string_view, std::string_view>, int> counts;
+  for (const convert::PlannedTensor& tensor : conversion.tensors()) {
+    if (tensor.desc.dtype == tensor.wanted) continue;
+    ++counts[{dtype_name(tensor.desc.dtype), dtype_name(tensor.wanted)}];
+  }
+  std::string text;
+  for (const auto& [types, n] : counts) {
+    text +=
+        fmt::format("{}{} as {} for {}", text.empty() ? "" : ", ", n, types.first, types.second);
+  }
+  return text;
+}
+
 /// One line a tensor, then the sum of each type.
 void print_plan(const convert::Conversion& conversion) {
   std::map<std::string_view, std::pair<size_t, uint64_t>> types;
@@ -65,8 +82,18 @@ void print_plan(const convert::Conversion& conversion) {
   for (const auto& [type, sum] : types) {
     fmt::print("{}: {} tensors, {}\n", type, sum.first, size_text(sum.second));
   }
+  const std::string fallbacks = fallback_text(conversion);
+  if (!fallbacks.empty()) fmt::print("rows that are not whole blocks: {}\n", fallbacks);
   fmt::print("{} tensors, {} of weights\n", conversion.tensors().size(),
              size_text(conversion.tensor_bytes()));
+}
+
+/// Nothing for an empty name.
+Result<std::optional<DType>> parse_type(std::string_view option, const std::string& name) {
+  if (name.empty()) return std::nullopt;
+  const FormatTraits* format = find_format(name);
+  if (format != nullptr) return format->dtype;
+  return usage("{}: unknown type '{}'", option, printable(name));
 }
 
 Status check_output(const WriteOptions& options) {
@@ -89,6 +116,8 @@ Status write_file(const WriteOptions& options, const convert::Conversion& conver
                          source.n_layers, size_text(source.tensor_bytes()), source.files.size(),
                          source.files.size() == 1 ? "file" : "files",
                          size_text(conversion.tensor_bytes())));
+  const std::string fallbacks = fallback_text(conversion);
+  if (!fallbacks.empty()) print_note("rows that are not whole blocks: " + fallbacks);
   const auto start = std::chrono::steady_clock::now();
   {
     const StopOnSignals signals;
@@ -115,6 +144,18 @@ void add_write_options(CLI::App& app, WriteOptions& options) {
   app.add_option("-o,--output", options.output, "The GGUF file to write")->type_name("FILE");
   app.add_option("--type", options.type, "How weights are stored: " + convert::recipe_names())
       ->type_name("T");
+  app.add_option("--tensor-type", options.tensor_types,
+                 "The type of the matrices in whose names a regular expression is found, as in "
+                 "'ffn_down=q6_k'; repeatable, the first that matches counts")
+      ->type_name("REGEX=T")
+      ->allow_extra_args(false);
+  app.add_option("--output-tensor-type", options.output_type,
+                 "The type of the matrix that gives the logits")
+      ->type_name("T");
+  app.add_option("--token-embedding-type", options.token_embedding_type,
+                 "The type of the token embeddings")
+      ->type_name("T");
+  app.add_flag("--pure", options.pure, "One type for all matrices, without the recipe's mix");
   app.add_option("-t,--threads", options.n_threads, "Threads that encode")
       ->check(CLI::Range(1, convert::Conversion::kMaxThreads))
       ->capture_default_str()
@@ -132,6 +173,16 @@ Result<convert::TypeChoices> check_write_options(const WriteOptions& options, bo
   choices.recipe = convert::find_recipe(options.type);
   if (choices.recipe == nullptr && !(allow_copy && options.type == kCopy)) {
     return usage("unknown type '{}' (known: {})", printable(options.type), known);
+  }
+  choices.pure = options.pure;
+  if (choices.pure && choices.recipe == nullptr) return usage("--pure: {} has no type", kCopy);
+  MINKE_ASSIGN(choices.output, parse_type("--output-tensor-type", options.output_type));
+  MINKE_ASSIGN(choices.token_embedding,
+               parse_type("--token-embedding-type", options.token_embedding_type));
+  for (const std::string& text : options.tensor_types) {
+    auto rule = convert::TypeRule::parse(text);
+    if (!rule) return usage("--tensor-type {}", rule.error().message);
+    choices.rules.push_back(std::move(*rule));
   }
   MINKE_TRY(check_output(options));
   return choices;

@@ -3,10 +3,11 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "apps/cli.h"
-#include "convert/recipe.h"
 #include "convert/source.h"
+#include "convert/type_choices.h"
 #include "runtime/result.h"
 
 namespace minke::apps {
@@ -15,6 +16,10 @@ struct WriteOptions {
   std::filesystem::path input;
   std::filesystem::path output;
   std::string type;
+  std::string output_type;
+  std::string token_embedding_type;
+  std::vector<std::string> tensor_types;  ///< "REGEX=TYPE"
+  bool pure = false;
   int n_threads = 1;
   bool allow_requantize = false;
   bool dry_run = false;
@@ -24,8 +29,8 @@ struct WriteOptions {
 /// Declares all but the input; `options` lives as long as the command line.
 void add_write_options(CLI::App& app, WriteOptions& options);
 
-/// The recipe of --type; `allow_copy`: COPY gives none. And what can be said of the output before
-/// the input is read. Errors: kUsage.
+/// What the options say of types; `allow_copy`: --type may be COPY. And what can be said of the
+/// output before the input is read. Errors: kUsage.
 Result<convert::TypeChoices> check_write_options(const WriteOptions& options, bool allow_copy);
 
 /// Writes the file with progress and notes on stderr, or with --dry-run prints the plan. Signals

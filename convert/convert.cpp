@@ -34,11 +34,19 @@ Result<Conversion> Conversion::prepare(const std::filesystem::path& checkpoint,
 
 Status Conversion::choose_types(const TypeChoices& choices) {
   file_type_ = choices.recipe != nullptr ? choices.recipe->file_type : source_.file_type;
+  std::vector<std::string_view> matrices;
+  for (const PlannedTensor& tensor : tensors()) {
+    if (!stays_float(tensor.name, tensor.desc.shape)) matrices.push_back(tensor.name);
+  }
+  MINKE_TRY(check_rules(choices, matrices));
+  // Where embeddings are tied, they give the logits too.
+  const bool tied = std::ranges::find(matrices, "output.weight") == matrices.end();
   for (PlannedTensor& tensor : source_.tensors) {
-    if (choices.recipe != nullptr) {
-      tensor.desc.dtype =
-          choose_dtype(*choices.recipe, tensor.name, tensor.desc.shape, source_.n_layers);
-    }
+    const bool is_output = tensor.name == (tied ? "token_embd.weight" : "output.weight");
+    const ChosenType chosen =
+        choose_type(choices, tensor.name, tensor.desc, source_.n_layers, is_output);
+    tensor.desc.dtype = chosen.dtype;
+    tensor.wanted = chosen.wanted;
     if (choices.allow_requantize || !quantizes_again(tensor)) continue;
     return fail(Errc::kUnsupported,
                 "{}: tensor '{}': is {} already, and would lose again as {} (convert from the "

@@ -7,9 +7,9 @@
 #include <string_view>
 #include <vector>
 
-#include "convert/recipe.h"
 #include "convert/source.h"
 #include "convert/tensor_plan.h"
+#include "convert/type_choices.h"
 #include "runtime/result.h"
 
 namespace minke::convert {

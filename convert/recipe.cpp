@@ -107,24 +107,28 @@ std::string recipe_names() {
   return names;
 }
 
-DType choose_dtype(const Recipe& recipe, std::string_view tensor_name, const Shape& shape,
-                   int64_t n_layers) {
-  const bool stays_float = shape.rank() < 2 || tensor_name.ends_with("_norm.weight") ||
-                           tensor_name.ends_with("ffn_gate_inp.weight");
-  if (stays_float) return DType::kF32;
-  DType dtype = recipe.base;
-  if (is_float_format(dtype)) return dtype;
+bool stays_float(std::string_view tensor_name, const Shape& shape) noexcept {
+  return shape.rank() < 2 || tensor_name.ends_with("_norm.weight") ||
+         tensor_name.ends_with("ffn_gate_inp.weight");
+}
+
+DType recipe_type(const Recipe& recipe, std::string_view tensor_name, const Shape& shape,
+                  int64_t n_layers) {
+  if (is_float_format(recipe.base)) return recipe.base;
   if (tensor_name == "output.weight") {
     // The largest single share of a token's error: never below 6 bits.
-    const bool keeps = dtype == DType::kQ8_0 || !divides(dtype, shape.cols());
-    dtype = keeps ? DType::kQ8_0 : DType::kQ6_K;
-  } else if (tensor_name.find(".ffn_down") != std::string_view::npos) {
-    dtype = down_projection(recipe, layer_of(tensor_name), n_layers);
-  } else if (tensor_name.ends_with(".attn_output.weight")) {
-    dtype = attention_output(recipe);
+    const bool keeps = recipe.base == DType::kQ8_0 || !divides(recipe.base, shape.cols());
+    return keeps ? DType::kQ8_0 : DType::kQ6_K;
   }
-  if (!divides(dtype, shape.cols())) dtype = narrower(dtype);
-  return divides(dtype, shape.cols()) ? dtype : DType::kF16;
+  if (tensor_name.find(".ffn_down") != std::string_view::npos) {
+    return down_projection(recipe, layer_of(tensor_name), n_layers);
+  }
+  return tensor_name.ends_with(".attn_output.weight") ? attention_output(recipe) : recipe.base;
+}
+
+DType fitting_type(DType wanted, int64_t cols) {
+  const DType dtype = divides(wanted, cols) ? wanted : narrower(wanted);
+  return divides(dtype, cols) ? dtype : DType::kF16;
 }
 
 }  // namespace minke::convert

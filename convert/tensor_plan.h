@@ -51,6 +51,7 @@ struct PlannedTensor {
   std::string name;
   TensorDesc desc;  ///< The dtype is the source's, until a recipe sets it.
   std::vector<Slab> slabs;
+  DType wanted = DType::kF32;  ///< Not desc.dtype where rows are not whole blocks of it.
 };
 
 /// Every tensor of a checkpoint's file, in the order in which they are written; the dtypes are F32.

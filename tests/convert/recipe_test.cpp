@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "convert/type_choices.h"
+
 using namespace minke;
 using namespace minke::convert;
 
@@ -50,17 +52,22 @@ std::vector<Named> v2_lite() {
   return all;
 }
 
+DType chosen(const Recipe& recipe, std::string_view name, const Shape& shape, int64_t n_layers) {
+  const TypeChoices choices{.recipe = &recipe};
+  return choose_type(choices, name, {DType::kF32, shape}, n_layers, name == "output.weight").dtype;
+}
+
 std::map<DType, int> count(const char* recipe) {
   std::map<DType, int> counts;
   for (const Named& t : v2_lite()) {
-    ++counts[choose_dtype(*find_recipe(recipe), t.name, t.shape, 27)];
+    ++counts[chosen(*find_recipe(recipe), t.name, t.shape, 27)];
   }
   return counts;
 }
 
 DType choice(const char* recipe, const char* name) {
   for (const Named& t : v2_lite()) {
-    if (t.name == name) return choose_dtype(*find_recipe(recipe), t.name, t.shape, 27);
+    if (t.name == name) return chosen(*find_recipe(recipe), t.name, t.shape, 27);
   }
   FAIL("no tensor ", name);
   return DType::kF32;
@@ -115,9 +122,9 @@ TEST_CASE("the small recipes give more bits to the tensors that need them") {
 
 TEST_CASE("a row that no block divides is stored as F16") {
   const Recipe& recipe = *find_recipe("Q4_K_M");
-  CHECK(choose_dtype(recipe, "blk.0.attn_k_b.weight", {2, 32, 24}, 4) == DType::kF16);
-  CHECK(choose_dtype(recipe, "output.weight", {10, 40}, 4) == DType::kF16);
-  CHECK(choose_dtype(recipe, "output.weight", {10, 64}, 4) == DType::kQ8_0);
+  CHECK(chosen(recipe, "blk.0.attn_k_b.weight", {2, 32, 24}, 4) == DType::kF16);
+  CHECK(chosen(recipe, "output.weight", {10, 40}, 4) == DType::kF16);
+  CHECK(chosen(recipe, "output.weight", {10, 64}, 4) == DType::kQ8_0);
 }
 
 TEST_CASE("recipes are found by name in any case, and every one is complete") {
@@ -127,7 +134,7 @@ TEST_CASE("recipes are found by name in any case, and every one is complete") {
   for (const Recipe& recipe : recipes()) {
     CAPTURE(recipe.name);
     for (const Named& t : v2_lite()) {
-      const FormatTraits* format = find_format(choose_dtype(recipe, t.name, t.shape, 27));
+      const FormatTraits* format = find_format(chosen(recipe, t.name, t.shape, 27));
       REQUIRE(format != nullptr);
       const bool can_encode = format->encode != nullptr;
       CHECK(can_encode);

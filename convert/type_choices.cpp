@@ -1,0 +1,79 @@
+#include "convert/type_choices.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "runtime/utf8.h"
+
+namespace minke::convert {
+namespace {
+
+std::string format_names() {
+  std::string names;
+  for (const FormatTraits& format : formats()) {
+    if (!names.empty()) names += ", ";
+    names += format.name;
+  }
+  return names;
+}
+
+DType wanted_type(const TypeChoices& choices, std::string_view name, const TensorDesc& source,
+                  int64_t n_layers, bool is_output) {
+  for (const TypeRule& rule : choices.rules) {
+    if (rule.matches(name)) return rule.dtype();
+  }
+  if (choices.token_embedding && name == "token_embd.weight") return *choices.token_embedding;
+  if (choices.output && is_output) return *choices.output;
+  if (choices.recipe == nullptr) return source.dtype;
+  if (choices.pure) return choices.recipe->base;
+  return recipe_type(*choices.recipe, is_output ? "output.weight" : name, source.shape, n_layers);
+}
+
+}  // namespace
+
+Result<TypeRule> TypeRule::parse(std::string_view text) {
+  const size_t equals = text.rfind('=');
+  if (equals == std::string_view::npos || equals == 0) {
+    return fail(Errc::kUsage, "'{}': not REGEX=TYPE", printable(text));
+  }
+  const std::string_view type = text.substr(equals + 1);
+  const FormatTraits* format = find_format(type);
+  if (format == nullptr) {
+    return fail(Errc::kUsage, "'{}': unknown type '{}' (known: {})", printable(text),
+                printable(type), format_names());
+  }
+  try {
+    return TypeRule(text, std::regex(std::string(text.substr(0, equals))), format->dtype);
+  } catch (const std::regex_error& error) {
+    return fail(Errc::kUsage, "'{}': not a regular expression: {}", printable(text), error.what());
+  }
+}
+
+bool TypeRule::matches(std::string_view tensor_name) const {
+  try {
+    return std::regex_search(tensor_name.begin(), tensor_name.end(), pattern_);
+  } catch (const std::regex_error&) {
+    return false;  // The pattern asks for too much work on this name.
+  }
+}
+
+ChosenType choose_type(const TypeChoices& choices, std::string_view tensor_name,
+                       const TensorDesc& source, int64_t n_layers, bool is_output) {
+  // A copy of a file that keeps its norms in another type is still a copy.
+  const bool keeps = choices.recipe == nullptr && stays_float(tensor_name, source.shape);
+  if (keeps) return {source.dtype, source.dtype};
+  if (stays_float(tensor_name, source.shape)) return {DType::kF32, DType::kF32};
+  const DType wanted = wanted_type(choices, tensor_name, source, n_layers, is_output);
+  return {fitting_type(wanted, source.shape.cols()), wanted};
+}
+
+Status check_rules(const TypeChoices& choices, const std::vector<std::string_view>& tensor_names) {
+  for (const TypeRule& rule : choices.rules) {
+    if (std::ranges::any_of(tensor_names, [&](auto name) { return rule.matches(name); })) continue;
+    return fail(Errc::kUsage, "--tensor-type '{}': no matrix has such a name",
+                printable(rule.text()));
+  }
+  return {};
+}
+
+}  // namespace minke::convert
