@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "convert/stream.h"
+#include "convert/pipeline.h"
 #include "runtime/gguf_writer.h"
 #include "runtime/utf8.h"
 
@@ -63,31 +63,44 @@ uint64_t Conversion::tensor_bytes() const {
   return bytes;
 }
 
+Result<PipelineShape> Conversion::plan_memory(int n_threads) const {
+  auto shape = plan_pipeline(tensors(), n_threads);
+  if (shape) return shape;
+  return fail(shape.error().code, "{}: {}", printable_path(source_.path), shape.error().message);
+}
+
 Status Conversion::run(const std::filesystem::path& output, int n_threads,
                        const ProgressCallback& progress) const {
   MINKE_CHECK(n_threads >= 1 && n_threads <= kMaxThreads, "{} threads", n_threads);
+  MINKE_ASSIGN(const PipelineShape shape, plan_memory(n_threads));
   MINKE_ASSIGN(GgufWriter writer, GgufWriter::create(output));
   source_.write_metadata(writer);
   if (file_type_) writer.set_u32("general.file_type", *file_type_);
-  Progress state;
-  for (const PlannedTensor& tensor : tensors()) {
-    writer.add_tensor(tensor.name, tensor.desc);
-    state.bytes_total += source_bytes(tensor);
-  }
+  for (const PlannedTensor& tensor : tensors()) writer.add_tensor(tensor.name, tensor.desc);
   MINKE_TRY(writer.begin_data());
 
+  Progress state;
+  state.bytes_total = source_.tensor_bytes();
+  if (!tensors().empty()) state.tensor = tensors().front().name;
   const auto start = std::chrono::steady_clock::now();
-  const auto advance = [&](uint64_t bytes) {
-    state.bytes_done += bytes;
+  const auto go_on = [&] {
     state.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return !progress || progress(state);
   };
-  for (const PlannedTensor& tensor : tensors()) {
-    state.tensor = tensor.name;
-    if (!advance(0)) return fail(Errc::kCancelled, "interrupted");
-    MINKE_TRY(stream_tensor(tensor, n_threads, writer, advance));
-    MINKE_TRY(source_.check_unchanged());
-  }
+  size_t tensor_bytes_done = 0;
+  const auto write = [&](const Piece& piece, std::span<const std::byte> bytes) -> Status {
+    state.tensor = piece.tensor->name;
+    MINKE_TRY(writer.write(bytes));
+    state.bytes_done += piece.source_bytes();
+    tensor_bytes_done += bytes.size();
+    if (tensor_bytes_done == piece.tensor->desc.bytes()) {
+      tensor_bytes_done = 0;
+      MINKE_TRY(source_.check_unchanged());
+    }
+    return go_on() ? Status{} : fail(Errc::kCancelled, "interrupted");
+  };
+  if (!go_on()) return fail(Errc::kCancelled, "interrupted");
+  MINKE_TRY(run_pipeline(tensors(), shape, write, go_on));
   return writer.finish();
 }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "convert/pipeline.h"
 #include "convert/source.h"
 #include "convert/tensor_plan.h"
 #include "convert/type_choices.h"
@@ -49,9 +50,11 @@ class Conversion {
   /// Sum of the tensors' bytes in the file.
   uint64_t tensor_bytes() const;
 
+  /// Threads and memory of run(). Errors: kMemory (a row has no room in it).
+  Result<PipelineShape> plan_memory(int n_threads) const;
   /// Writes the file, by way of PATH.partial, which is removed on an error. The result is the same
   /// to the bit whatever n_threads (1 to kMaxThreads). Memory stays below 1 GiB whatever the
-  /// source's size. Errors: kIo, kContent (a NaN or an infinity), kCancelled.
+  /// source's size. Errors: kIo, kContent (a NaN or an infinity), kMemory, kCancelled.
   Status run(const std::filesystem::path& output, int n_threads,
              const ProgressCallback& progress) const;
 

@@ -4,7 +4,7 @@
 #include "convert/hf_config.h"
 #include "convert/hf_tokenizer.h"
 #include "convert/metadata.h"
-#include "convert/stream.h"
+#include "convert/pieces.h"
 
 namespace minke::convert {
 namespace {
