@@ -77,6 +77,7 @@ Status Conversion::run(const std::filesystem::path& output, int n_threads,
   source_.write_metadata(writer);
   if (file_type_) writer.set_u32("general.file_type", *file_type_);
   for (const PlannedTensor& tensor : tensors()) writer.add_tensor(tensor.name, tensor.desc);
+  writer.keep_hashes();
   MINKE_TRY(writer.begin_data());
 
   Progress state;

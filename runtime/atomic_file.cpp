@@ -169,6 +169,20 @@ Status AtomicFile::write(std::span<const std::byte> bytes) {
   return {};
 }
 
+Status AtomicFile::overwrite(uint64_t offset, std::span<const std::byte> bytes) {
+  if (impl_->error) return tl::unexpected(*impl_->error);
+  MINKE_CHECK(offset + bytes.size() <= size_bytes(), "{} + {}", offset, bytes.size());
+  MINKE_TRY(impl_->flush());
+  while (!bytes.empty()) {
+    const ssize_t n = ::pwrite(impl_->fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return impl_->latch(n < 0 ? errno : EIO, "write");
+    offset += static_cast<uint64_t>(n);
+    bytes = bytes.subspan(static_cast<size_t>(n));
+  }
+  return {};
+}
+
 Status AtomicFile::commit() {
   if (impl_->error) return tl::unexpected(*impl_->error);
   MINKE_CHECK(!impl_->committed, "{}", impl_->path.string());

@@ -28,6 +28,8 @@ class AtomicFile {
   /// Appends through a buffer. After an error every later call gives the same error. Errors: kIo.
   Status write(std::span<const std::byte> bytes);
   Status write(std::string_view text) { return write(std::as_bytes(std::span(text))); }
+  /// Replaces bytes that were appended before. Errors: kIo.
+  Status overwrite(uint64_t offset, std::span<const std::byte> bytes);
   /// Bytes appended so far.
   uint64_t size_bytes() const noexcept;
   /// Makes the file appear under its name; once. Errors: kIo.

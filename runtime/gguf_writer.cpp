@@ -12,6 +12,7 @@
 
 #include "runtime/atomic_file.h"
 #include "runtime/gguf_types.h"
+#include "runtime/sha256.h"
 
 namespace minke {
 namespace {
@@ -49,6 +50,10 @@ struct GgufWriter::Impl {
   bool in_data = false;
   size_t current = 0;  // the tensor that write() goes on with
   uint64_t current_done = 0;
+  bool keeps_hashes = false;
+  uint64_t hashes_offset = 0;  // in the file
+  Sha256 hash;                 // of the current tensor
+  std::vector<Sha256Digest> digests;
 
   static constexpr uint64_t kHeaderBytes = 4 + 4 + 8 + 8;
   uint64_t metadata_bytes() const { return kHeaderBytes + entries.size() + infos.size(); }
@@ -69,12 +74,20 @@ struct GgufWriter::Impl {
     put(out, n);
     return out;
   }
+  /// Room for the digests, which finish() fills in.
+  void reserve_hashes() {
+    if (!keeps_hashes) return;
+    const size_t n_bytes = sizes.size() * sizeof(Sha256Digest);
+    array(kHashesKey, GgufType::kU8, n_bytes).append(n_bytes, '\0');
+    hashes_offset = kHeaderBytes + entries.size() - n_bytes;
+  }
   Status pad(uint64_t from) {
     static constexpr std::array<std::byte, kAlignment> kZeros{};
     return file.write(std::span(kZeros).first(align_up(from) - from));
   }
   /// Closes the current tensor once it is complete; a tensor is never empty.
   Status next_tensor() {
+    if (keeps_hashes) digests.push_back(hash.finish());
     MINKE_TRY(pad(current_done));
     ++current;
     current_done = 0;
@@ -128,12 +141,16 @@ void GgufWriter::set_f32s(std::string_view key, std::span<const float> values) {
 }
 
 void GgufWriter::set_entry(const GgufFile::Entry& entry) {
-  if (entry.key == "general.alignment" || entry.key.starts_with("split.")) return;
+  const bool is_layout = entry.key == "general.alignment" || entry.key.starts_with("split.") ||
+                         entry.key == kHashesKey;
+  if (is_layout) return;
   std::string& out = entry.type == GgufType::kArray
                          ? impl_->array(entry.key, entry.element_type, entry.count)
                          : impl_->key(entry.key, entry.type);
   out.append(reinterpret_cast<const char*>(entry.encoded.data()), entry.encoded.size());
 }
+
+void GgufWriter::keep_hashes() { impl_->keeps_hashes = true; }
 
 void GgufWriter::add_tensor(std::string_view name, const TensorDesc& desc) {
   MINKE_CHECK(!impl_->in_data, "tensor '{}' after begin_data()", name);
@@ -159,6 +176,7 @@ uint64_t GgufWriter::planned_bytes() const {
 
 Status GgufWriter::begin_data() {
   MINKE_CHECK(!impl_->in_data, "begin_data() twice");
+  impl_->reserve_hashes();
   impl_->in_data = true;
   MINKE_TRY(impl_->file.check_space(planned_bytes()));
   std::string header = "GGUF";
@@ -178,6 +196,7 @@ Status GgufWriter::write(std::span<const std::byte> bytes) {
   MINKE_CHECK(bytes.size() <= left, "{} bytes for tensor {}, {} are left", bytes.size(),
               impl.current, left);
   MINKE_TRY(impl.file.write(bytes));
+  if (impl.keeps_hashes) impl.hash.update(bytes);
   impl.current_done += bytes.size();
   return bytes.size() == left ? impl.next_tensor() : Status{};
 }
@@ -185,6 +204,10 @@ Status GgufWriter::write(std::span<const std::byte> bytes) {
 Status GgufWriter::finish() {
   MINKE_CHECK(impl_->in_data && impl_->current == impl_->sizes.size(),
               "{} of {} tensors are complete", impl_->current, impl_->sizes.size());
+  if (impl_->keeps_hashes) {
+    MINKE_TRY(
+        impl_->file.overwrite(impl_->hashes_offset, std::as_bytes(std::span(impl_->digests))));
+  }
   return impl_->file.commit();
 }
 

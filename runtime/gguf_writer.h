@@ -20,6 +20,9 @@ namespace minke {
 class GgufWriter {
  public:
   static constexpr size_t kAlignment = 32;  ///< general.alignment's default
+  /// The key that keep_hashes() adds: u8s, the SHA-256 of each tensor's data (32 bytes each,
+  /// without padding), in the order of the tensors.
+  static constexpr std::string_view kHashesKey = "minke.tensor_sha256";
 
   static Result<GgufWriter> create(const std::filesystem::path& path);
   GgufWriter(GgufWriter&&) noexcept;
@@ -36,8 +39,11 @@ class GgufWriter {
   void set_i32s(std::string_view key, std::span<const int32_t> values);
   void set_f32s(std::string_view key, std::span<const float> values);
   /// Copies an entry of another file as it stands. Keys that describe the other file's own layout
-  /// (general.alignment, split.*) are left out.
+  /// (general.alignment, split.*, kHashesKey) are left out.
   void set_entry(const GgufFile::Entry& entry);
+
+  /// The file will hold kHashesKey.
+  void keep_hashes();
 
   /// Declares a tensor; data follows in this order.
   void add_tensor(std::string_view name, const TensorDesc& desc);

@@ -1,0 +1,38 @@
+// `minke verify` from outside.
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "runtime/gguf_reader.h"
+#include "tests/apps/run_minke.h"
+#include "tests/support.h"
+
+using namespace minke;
+using namespace minke::test;
+
+TEST_CASE("verify says that a file is good, or which tensor is not") {
+  const TempDir dir;
+  const std::string path = dir / "m.gguf";
+  REQUIRE(run_minke({"convert", data_path("tiny-lite"), "-o", path, "--type", "Q8_0"}).exit_code ==
+          0);
+  const RunResult good = run_minke({"verify", path});
+  INFO(good.err);
+  CHECK(good.exit_code == 0);
+  CHECK(good.out.find("data as it was written") != std::string::npos);
+
+  uint64_t offset = 0;
+  {
+    const auto file = GgufFile::open(path);
+    offset = file->find_tensor("blk.1.ffn_up_exps.weight")->offset;
+  }
+  std::string bytes = read_file(path);
+  bytes[offset + 5] = static_cast<char>(bytes[offset + 5] ^ 4);
+  write_file(path, bytes);
+  const RunResult bad = run_minke({"verify", path});
+  CHECK(bad.exit_code == 65);
+  CHECK(bad.out.empty());
+  CHECK(bad.err.find("'blk.1.ffn_up_exps.weight': its data changed") != std::string::npos);
+  CHECK(bad.err.find('\n') == bad.err.size() - 1);
+  CHECK(run_minke({"verify", dir / "none.gguf"}).exit_code == 66);
+  CHECK(run_minke({"verify"}).exit_code == 1);
+}
