@@ -16,6 +16,7 @@
 
 #include "apps/convert_progress.h"
 #include "convert/convert.h"
+#include "convert/estimate.h"
 #include "runtime/input_file.h"
 #include "runtime/system.h"
 #include "runtime/utf8.h"
@@ -69,7 +70,8 @@ std::string fallback_text(const convert::Conversion& conversion) {
 }
 
 /// One line a tensor, then the sum of each type.
-void print_plan(const convert::Conversion& conversion) {
+Status print_plan(const WriteOptions& options, const convert::Conversion& conversion) {
+  MINKE_ASSIGN(const convert::PipelineShape shape, conversion.plan_memory(options.n_threads));
   std::map<std::string_view, std::pair<size_t, uint64_t>> types;
   for (const convert::PlannedTensor& tensor : conversion.tensors()) {
     const std::string_view type = dtype_name(tensor.desc.dtype);
@@ -86,6 +88,10 @@ void print_plan(const convert::Conversion& conversion) {
   if (!fallbacks.empty()) fmt::print("rows that are not whole blocks: {}\n", fallbacks);
   fmt::print("{} tensors, {} of weights\n", conversion.tensors().size(),
              size_text(conversion.tensor_bytes()));
+  const double seconds = convert::estimate_seconds(conversion.tensors(), options.n_threads);
+  fmt::print("{} threads: at most {} of buffers, about {} of encoding\n", shape.n_workers,
+             size_text(shape.memory_bytes), duration_text(seconds));
+  return {};
 }
 
 /// Nothing for an empty name.
@@ -110,23 +116,40 @@ Status check_output(const WriteOptions& options) {
   return {};
 }
 
+fs::path partial_path(const WriteOptions& options) {
+  fs::path path = options.output;
+  path += ".partial";
+  return path;
+}
+
+Status run_conversion(const WriteOptions& options, const convert::Conversion& conversion) {
+  using Start = convert::Conversion::Start;
+  const StopOnSignals signals;
+  ConvertProgressLine line;
+  const auto show = [&](const convert::Progress& progress) {
+    line.show(progress);
+    return !stop_requested;
+  };
+  return conversion.run(options.output, options.n_threads, show,
+                        options.resume ? Start::kResume : Start::kAnew);
+}
+
 Status write_file(const WriteOptions& options, const convert::Conversion& conversion) {
   const convert::Source& source = conversion.source();
-  print_note(fmt::format("{}: {} layers, {} in {} {}, to {} of weights", printable_path(source.path),
-                         source.n_layers, size_text(source.tensor_bytes()), source.files.size(),
-                         source.files.size() == 1 ? "file" : "files",
-                         size_text(conversion.tensor_bytes())));
+  print_note(fmt::format(
+      "{}: {} layers, {} in {} {}, to {} of weights", printable_path(source.path), source.n_layers,
+      size_text(source.tensor_bytes()), source.files.size(),
+      source.files.size() == 1 ? "file" : "files", size_text(conversion.tensor_bytes())));
   const std::string fallbacks = fallback_text(conversion);
   if (!fallbacks.empty()) print_note("rows that are not whole blocks: " + fallbacks);
   const auto start = std::chrono::steady_clock::now();
-  {
-    const StopOnSignals signals;
-    ConvertProgressLine line;
-    MINKE_TRY(
-        conversion.run(options.output, options.n_threads, [&](const convert::Progress& progress) {
-          line.show(progress);
-          return !stop_requested;
-        }));
+  const Status status = run_conversion(options, conversion);
+  if (!status) {
+    std::error_code ignored;
+    if (fs::exists(partial_path(options), ignored)) {
+      print_note(partial_path(options).string() + ": kept; --resume goes on from there");
+    }
+    return status;
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   std::error_code ignored;
@@ -160,8 +183,12 @@ void add_write_options(CLI::App& app, WriteOptions& options) {
       ->check(CLI::Range(1, convert::Conversion::kMaxThreads))
       ->capture_default_str()
       ->type_name("N");
-  app.add_flag("--dry-run", options.dry_run,
-               "Check the input and show each tensor's type and size; write nothing");
+  app.add_flag(
+      "--dry-run", options.dry_run,
+      "Check the input; show each tensor's type and size, and the time and memory that are "
+      "needed; write nothing");
+  app.add_flag("--resume", options.resume,
+               "Go on where a run with the same input and options was cut off, if one was");
   app.add_flag("--force", options.force, "Replace the output file if it is there");
 }
 
@@ -196,8 +223,7 @@ Status write_model(const WriteOptions& options, convert::Source source,
     MINKE_TRY(check_threads(options.n_threads));
     return write_file(options, conversion);
   }
-  print_plan(conversion);
-  return {};
+  return print_plan(options, conversion);
 }
 
 }  // namespace minke::apps

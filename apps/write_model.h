@@ -24,6 +24,7 @@ struct WriteOptions {
   bool allow_requantize = false;
   bool dry_run = false;
   bool force = false;
+  bool resume = false;
 };
 
 /// Declares all but the input; `options` lives as long as the command line.

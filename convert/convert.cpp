@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <span>
+#include <string>
 
+#include "convert/journal.h"
 #include "convert/pipeline.h"
 #include "runtime/gguf_writer.h"
 #include "runtime/utf8.h"
@@ -69,40 +72,74 @@ Result<PipelineShape> Conversion::plan_memory(int n_threads) const {
   return fail(shape.error().code, "{}: {}", printable_path(source_.path), shape.error().message);
 }
 
+Sha256Digest Conversion::job_digest(const GgufWriter& writer) const {
+  Sha256 hash;
+  hash.update(writer.header_digest());
+  for (const InputFile* file : source_.files) {
+    const std::string line = fmt::format("{}\n{}\n{}\n", file->path().filename().string(),
+                                         file->size_bytes(), file->changed_ns());
+    hash.update(std::as_bytes(std::span(line)));
+  }
+  return hash.finish();
+}
+
 Status Conversion::run(const std::filesystem::path& output, int n_threads,
-                       const ProgressCallback& progress) const {
+                       const ProgressCallback& progress, Start start) const {
   MINKE_CHECK(n_threads >= 1 && n_threads <= kMaxThreads, "{} threads", n_threads);
   MINKE_ASSIGN(const PipelineShape shape, plan_memory(n_threads));
-  MINKE_ASSIGN(GgufWriter writer, GgufWriter::create(output));
+  const bool resumes = start == Start::kResume;
+  MINKE_ASSIGN(GgufWriter writer,
+               GgufWriter::create(
+                   output, resumes ? AtomicFile::Leftover::kKeep : AtomicFile::Leftover::kDiscard));
+  // Until this is known to be the same job, what is there is not ours to remove.
+  if (resumes) writer.keep_partial(true);
   source_.write_metadata(writer);
   if (file_type_) writer.set_u32("general.file_type", *file_type_);
   for (const PlannedTensor& tensor : tensors()) writer.add_tensor(tensor.name, tensor.desc);
   writer.keep_hashes();
-  MINKE_TRY(writer.begin_data());
+  const Sha256Digest job = job_digest(writer);
+  std::vector<Sha256Digest> journalled;
+  if (resumes) {
+    MINKE_ASSIGN(journalled, Journal::read(output, job));
+  }
+  MINKE_ASSIGN(const size_t n_done, writer.resume_data(journalled));
+  MINKE_ASSIGN(Journal journal, Journal::create(output, job));
+  for (const Sha256Digest& digest : writer.digests()) MINKE_TRY(journal.add(digest));
+  Status status = write_tensors(n_done, shape, progress, writer, journal);
+  if (status) status = writer.finish();
+  const bool can_resume = !status && journal.n_tensors() > 0 &&
+                          (status.error().code == Errc::kCancelled || writer.has_failed());
+  writer.keep_partial(can_resume);
+  if (!can_resume) Journal::remove(output);
+  return status;
+}
 
+Status Conversion::write_tensors(size_t first, const PipelineShape& shape,
+                                 const ProgressCallback& progress, GgufWriter& writer,
+                                 Journal& journal) const {
+  const auto rest = std::span(tensors()).subspan(first);
   Progress state;
-  state.bytes_total = source_.tensor_bytes();
-  if (!tensors().empty()) state.tensor = tensors().front().name;
-  const auto start = std::chrono::steady_clock::now();
+  for (const PlannedTensor& tensor : rest) state.bytes_total += source_bytes(tensor);
+  if (!rest.empty()) state.tensor = rest.front().name;
+  const auto begin = std::chrono::steady_clock::now();
   const auto go_on = [&] {
-    state.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    state.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     return !progress || progress(state);
   };
-  size_t tensor_bytes_done = 0;
   const auto write = [&](const Piece& piece, std::span<const std::byte> bytes) -> Status {
     state.tensor = piece.tensor->name;
+    const size_t n_before = writer.digests().size();
     MINKE_TRY(writer.write(bytes));
     state.bytes_done += piece.source_bytes();
-    tensor_bytes_done += bytes.size();
-    if (tensor_bytes_done == piece.tensor->desc.bytes()) {
-      tensor_bytes_done = 0;
+    if (writer.digests().size() > n_before) {
       MINKE_TRY(source_.check_unchanged());
+      MINKE_TRY(writer.flush());
+      MINKE_TRY(journal.add(writer.digests().back()));
     }
     return go_on() ? Status{} : fail(Errc::kCancelled, "interrupted");
   };
   if (!go_on()) return fail(Errc::kCancelled, "interrupted");
-  MINKE_TRY(run_pipeline(tensors(), shape, write, go_on));
-  return writer.finish();
+  return run_pipeline(rest, shape, write, go_on);
 }
 
 }  // namespace minke::convert

@@ -7,11 +7,14 @@
 #include <string_view>
 #include <vector>
 
+#include "convert/journal.h"
 #include "convert/pipeline.h"
 #include "convert/source.h"
 #include "convert/tensor_plan.h"
 #include "convert/type_choices.h"
+#include "runtime/gguf_writer.h"
 #include "runtime/result.h"
+#include "runtime/sha256.h"
 
 namespace minke::convert {
 
@@ -52,15 +55,24 @@ class Conversion {
 
   /// Threads and memory of run(). Errors: kMemory (a row has no room in it).
   Result<PipelineShape> plan_memory(int n_threads) const;
-  /// Writes the file, by way of PATH.partial, which is removed on an error. The result is the same
-  /// to the bit whatever n_threads (1 to kMaxThreads). Memory stays below 1 GiB whatever the
-  /// source's size. Errors: kIo, kContent (a NaN or an infinity), kMemory, kCancelled.
-  Status run(const std::filesystem::path& output, int n_threads,
-             const ProgressCallback& progress) const;
+  /// What becomes of what an earlier run that was cut off has written.
+  enum class Start { kAnew, kResume };
+
+  /// Writes the file, by way of PATH.partial. The result is the same to the bit whatever n_threads
+  /// (1 to kMaxThreads), and whether it was resumed. Memory stays below 1 GiB whatever the source's
+  /// size. Where writing failed or was cancelled after a tensor was complete, PATH.partial and
+  /// PATH.partial.journal stay for kResume; after any other error neither stays. Errors: kIo,
+  /// kContent (a NaN or an infinity), kMemory, kCancelled, kUsage (resuming another job).
+  Status run(const std::filesystem::path& output, int n_threads, const ProgressCallback& progress,
+             Start start = Start::kAnew) const;
 
  private:
   explicit Conversion(Source source) : source_(std::move(source)) {}
   Status choose_types(const TypeChoices& choices);
+  Sha256Digest job_digest(const GgufWriter& writer) const;
+  /// From the first tensor that is not in the file yet.
+  Status write_tensors(size_t first, const PipelineShape& shape, const ProgressCallback& progress,
+                       GgufWriter& writer, Journal& journal) const;
 
   Source source_;
   std::optional<uint32_t> file_type_;

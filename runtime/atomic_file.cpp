@@ -44,8 +44,8 @@ struct Opened {
   int error;  // an errno when fd is -1; EWOULDBLOCK: another writer has the file
 };
 
-/// Locks and empties the partial file behind `fd`; an errno, or 0.
-int take(int fd, const fs::path& partial) {
+/// Locks the partial file behind `fd`, and empties it if it is not to be kept; an errno, or 0.
+int take(int fd, const fs::path& partial, AtomicFile::Leftover leftover) {
   struct stat opened {};
   struct stat named {};
   if (flock(fd, LOCK_EX | LOCK_NB) != 0) return errno;
@@ -55,13 +55,14 @@ int take(int fd, const fs::path& partial) {
       opened.st_dev != named.st_dev) {
     return EWOULDBLOCK;
   }
+  if (leftover == AtomicFile::Leftover::kKeep) return lseek(fd, 0, SEEK_END) >= 0 ? 0 : errno;
   return ftruncate(fd, 0) == 0 ? 0 : errno;
 }
 
-Opened open_partial(const fs::path& partial) {
+Opened open_partial(const fs::path& partial, AtomicFile::Leftover leftover) {
   const int fd = ::open(partial.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
   if (fd < 0) return {-1, errno};
-  const int error = take(fd, partial);
+  const int error = take(fd, partial, leftover);
   if (error == 0) return {fd, 0};
   ::close(fd);
   return {-1, error};
@@ -87,9 +88,11 @@ struct AtomicFile::Impl {
   uint64_t n_written = 0;  // given to the system
   std::optional<Error> error;
   bool committed = false;
+  bool keeps_partial = false;
 
   ~Impl() {
-    if (fd >= 0 && !committed) ::unlink(partial.c_str());  // before close gives the lock back
+    if (fd >= 0 && !committed && !keeps_partial)
+      ::unlink(partial.c_str());  // before close gives the lock back
     if (fd >= 0) ::close(fd);
   }
 
@@ -120,13 +123,13 @@ struct AtomicFile::Impl {
   }
 };
 
-Result<AtomicFile> AtomicFile::create(const fs::path& path) {
+Result<AtomicFile> AtomicFile::create(const fs::path& path, Leftover leftover) {
   MINKE_TRY(check_target(path));
   auto impl = std::make_unique<Impl>();
   impl->path = path;
   impl->partial = path;
   impl->partial += ".partial";
-  const Opened opened = open_partial(impl->partial);
+  const Opened opened = open_partial(impl->partial, leftover);
   if (opened.error == EWOULDBLOCK) {
     return fail(Errc::kIo, "{}: another program is writing this file",
                 printable_path(impl->partial));
@@ -139,6 +142,7 @@ Result<AtomicFile> AtomicFile::create(const fs::path& path) {
                 reason(opened.error));
   }
   impl->fd = opened.fd;
+  impl->n_written = static_cast<uint64_t>(lseek(opened.fd, 0, SEEK_CUR));
   return AtomicFile(std::move(impl));
 }
 
@@ -169,6 +173,11 @@ Status AtomicFile::write(std::span<const std::byte> bytes) {
   return {};
 }
 
+Status AtomicFile::flush() {
+  if (impl_->error) return tl::unexpected(*impl_->error);
+  return impl_->flush();
+}
+
 Status AtomicFile::overwrite(uint64_t offset, std::span<const std::byte> bytes) {
   if (impl_->error) return tl::unexpected(*impl_->error);
   MINKE_CHECK(offset + bytes.size() <= size_bytes(), "{} + {}", offset, bytes.size());
@@ -182,6 +191,36 @@ Status AtomicFile::overwrite(uint64_t offset, std::span<const std::byte> bytes) 
   }
   return {};
 }
+
+Status AtomicFile::read_back(uint64_t offset, std::span<std::byte> out) {
+  if (impl_->error) return tl::unexpected(*impl_->error);
+  MINKE_CHECK(offset + out.size() <= size_bytes(), "{} + {}", offset, out.size());
+  MINKE_TRY(impl_->flush());
+  while (!out.empty()) {
+    const ssize_t n = ::pread(impl_->fd, out.data(), out.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return impl_->latch(n < 0 ? errno : EIO, "read");
+    offset += static_cast<uint64_t>(n);
+    out = out.subspan(static_cast<size_t>(n));
+  }
+  return {};
+}
+
+Status AtomicFile::truncate(uint64_t size) {
+  if (impl_->error) return tl::unexpected(*impl_->error);
+  MINKE_CHECK(size <= size_bytes(), "{} of {}", size, size_bytes());
+  MINKE_TRY(impl_->flush());
+  const auto end = static_cast<off_t>(size);
+  if (ftruncate(impl_->fd, end) != 0 || lseek(impl_->fd, end, SEEK_SET) != end) {
+    return impl_->latch(errno, "cut off");
+  }
+  impl_->n_written = size;
+  return {};
+}
+
+void AtomicFile::keep_partial(bool keep) noexcept { impl_->keeps_partial = keep; }
+
+bool AtomicFile::has_failed() const noexcept { return impl_->error.has_value(); }
 
 Status AtomicFile::commit() {
   if (impl_->error) return tl::unexpected(*impl_->error);

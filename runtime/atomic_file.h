@@ -17,8 +17,13 @@ namespace minke {
 /// it was. A second writer of the same PATH is refused while the first one lives.
 class AtomicFile {
  public:
-  /// Errors: kMissing (the directory), kIo.
-  static Result<AtomicFile> create(const std::filesystem::path& path);
+  /// What becomes of a partial file that an earlier run left.
+  enum class Leftover { kDiscard, kKeep };
+
+  /// With kKeep, what the partial file holds counts as appended. Errors: kMissing (the directory),
+  /// kIo.
+  static Result<AtomicFile> create(const std::filesystem::path& path,
+                                   Leftover leftover = Leftover::kDiscard);
   AtomicFile(AtomicFile&&) noexcept;
   AtomicFile& operator=(AtomicFile&&) noexcept;
   ~AtomicFile();
@@ -28,8 +33,18 @@ class AtomicFile {
   /// Appends through a buffer. After an error every later call gives the same error. Errors: kIo.
   Status write(std::span<const std::byte> bytes);
   Status write(std::string_view text) { return write(std::as_bytes(std::span(text))); }
+  /// Gives what was appended to the system, which keeps it when the program is killed. Errors: kIo.
+  Status flush();
   /// Replaces bytes that were appended before. Errors: kIo.
   Status overwrite(uint64_t offset, std::span<const std::byte> bytes);
+  /// Reads bytes that were appended before. Errors: kIo.
+  Status read_back(uint64_t offset, std::span<std::byte> out);
+  /// Forgets what was appended from this size on. Errors: kIo.
+  Status truncate(uint64_t size);
+  /// Whether a destruction without commit() leaves the partial file; by default it does not.
+  void keep_partial(bool keep) noexcept;
+  /// Whether there was an error.
+  bool has_failed() const noexcept;
   /// Bytes appended so far.
   uint64_t size_bytes() const noexcept;
   /// Makes the file appear under its name; once. Errors: kIo.

@@ -5,14 +5,13 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 #include <set>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "runtime/atomic_file.h"
 #include "runtime/gguf_types.h"
-#include "runtime/sha256.h"
 
 namespace minke {
 namespace {
@@ -56,7 +55,6 @@ struct GgufWriter::Impl {
   std::vector<Sha256Digest> digests;
 
   static constexpr uint64_t kHeaderBytes = 4 + 4 + 8 + 8;
-  uint64_t metadata_bytes() const { return kHeaderBytes + entries.size() + infos.size(); }
 
   /// Starts an entry; its value's bytes follow.
   std::string& key(std::string_view key, GgufType type) {
@@ -74,12 +72,41 @@ struct GgufWriter::Impl {
     put(out, n);
     return out;
   }
-  /// Room for the digests, which finish() fills in.
-  void reserve_hashes() {
-    if (!keeps_hashes) return;
-    const size_t n_bytes = sizes.size() * sizeof(Sha256Digest);
-    array(kHashesKey, GgufType::kU8, n_bytes).append(n_bytes, '\0');
-    hashes_offset = kHeaderBytes + entries.size() - n_bytes;
+  /// Everything before the data, with zeros where finish() fills in the hashes.
+  std::string header() const {
+    std::string out = "GGUF";
+    put(out, gguf::kVersion);
+    put(out, static_cast<uint64_t>(sizes.size()));
+    put(out, n_entries + (keeps_hashes ? 1 : 0));
+    out += entries;
+    if (keeps_hashes) {
+      put_string(out, kHashesKey);
+      put(out, GgufType::kArray);
+      put(out, GgufType::kU8);
+      put(out, static_cast<uint64_t>(hash_bytes()));
+      out.append(hash_bytes(), '\0');
+    }
+    out += infos;
+    out.resize(align_up(out.size()));
+    return out;
+  }
+  size_t hash_bytes() const noexcept { return sizes.size() * sizeof(Sha256Digest); }
+  /// No more keys and tensors after this.
+  void enter_data() {
+    in_data = true;
+    constexpr uint64_t kBeforeHashes = 8 + kHashesKey.size() + 4 + 4 + 8;
+    hashes_offset = kHeaderBytes + entries.size() + kBeforeHashes;
+  }
+  /// The digest of bytes of a kept partial file; nothing if it ends before them.
+  Result<std::optional<Sha256Digest>> digest_back(uint64_t begin, uint64_t n_bytes) {
+    if (begin + align_up(n_bytes) > file.size_bytes()) return std::nullopt;
+    std::vector<std::byte> bytes;
+    for (uint64_t at = 0; at < n_bytes; at += bytes.size()) {
+      bytes.resize(std::min<uint64_t>(n_bytes - at, 1 << 20));
+      MINKE_TRY(file.read_back(begin + at, bytes));
+      hash.update(bytes);
+    }
+    return hash.finish();
   }
   Status pad(uint64_t from) {
     static constexpr std::array<std::byte, kAlignment> kZeros{};
@@ -95,8 +122,9 @@ struct GgufWriter::Impl {
   }
 };
 
-Result<GgufWriter> GgufWriter::create(const std::filesystem::path& path) {
-  MINKE_ASSIGN(AtomicFile file, AtomicFile::create(path));
+Result<GgufWriter> GgufWriter::create(const std::filesystem::path& path,
+                                      AtomicFile::Leftover leftover) {
+  MINKE_ASSIGN(AtomicFile file, AtomicFile::create(path, leftover));
   return GgufWriter(std::make_unique<Impl>(std::move(file)));
 }
 
@@ -170,24 +198,53 @@ void GgufWriter::add_tensor(std::string_view name, const TensorDesc& desc) {
   impl_->data_bytes += align_up(desc.bytes());
 }
 
-uint64_t GgufWriter::planned_bytes() const {
-  return align_up(impl_->metadata_bytes()) + impl_->data_bytes;
+uint64_t GgufWriter::planned_bytes() const { return impl_->header().size() + impl_->data_bytes; }
+
+Sha256Digest GgufWriter::header_digest() const {
+  Sha256 hash;
+  const std::string header = impl_->header();
+  hash.update(std::as_bytes(std::span(header)));
+  return hash.finish();
 }
 
 Status GgufWriter::begin_data() {
   MINKE_CHECK(!impl_->in_data, "begin_data() twice");
-  impl_->reserve_hashes();
-  impl_->in_data = true;
-  MINKE_TRY(impl_->file.check_space(planned_bytes()));
-  std::string header = "GGUF";
-  put(header, gguf::kVersion);
-  put(header, static_cast<uint64_t>(impl_->sizes.size()));
-  put(header, impl_->n_entries);
-  MINKE_TRY(impl_->file.write(header));
-  MINKE_TRY(impl_->file.write(impl_->entries));
-  MINKE_TRY(impl_->file.write(impl_->infos));
-  return impl_->pad(impl_->metadata_bytes());
+  const std::string header = impl_->header();
+  impl_->enter_data();
+  MINKE_TRY(impl_->file.truncate(0));
+  MINKE_TRY(impl_->file.check_space(header.size() + impl_->data_bytes));
+  return impl_->file.write(header);
 }
+
+Result<size_t> GgufWriter::resume_data(std::span<const Sha256Digest> done) {
+  Impl& impl = *impl_;
+  MINKE_CHECK(impl.keeps_hashes && done.size() <= impl.sizes.size(), "{} digests", done.size());
+  const std::string header = impl.header();
+  uint64_t end = header.size();
+  while (impl.digests.size() < done.size()) {
+    const size_t i = impl.digests.size();
+    MINKE_ASSIGN(const auto digest, impl.digest_back(end, impl.sizes[i]));
+    if (digest != done[i]) break;
+    impl.digests.push_back(done[i]);
+    end += align_up(impl.sizes[i]);
+  }
+  if (impl.digests.empty()) {
+    MINKE_TRY(begin_data());
+    return 0;
+  }
+  impl.enter_data();
+  impl.current = impl.digests.size();
+  MINKE_TRY(impl.file.truncate(end));
+  MINKE_TRY(impl.file.check_space(header.size() + impl.data_bytes - end));
+  MINKE_TRY(impl.file.overwrite(0, std::as_bytes(std::span(header))));
+  return impl.current;
+}
+
+std::span<const Sha256Digest> GgufWriter::digests() const noexcept { return impl_->digests; }
+
+void GgufWriter::keep_partial(bool keep) noexcept { impl_->file.keep_partial(keep); }
+
+bool GgufWriter::has_failed() const noexcept { return impl_->file.has_failed(); }
 
 Status GgufWriter::write(std::span<const std::byte> bytes) {
   Impl& impl = *impl_;
@@ -200,6 +257,8 @@ Status GgufWriter::write(std::span<const std::byte> bytes) {
   impl.current_done += bytes.size();
   return bytes.size() == left ? impl.next_tensor() : Status{};
 }
+
+Status GgufWriter::flush() { return impl_->file.flush(); }
 
 Status GgufWriter::finish() {
   MINKE_CHECK(impl_->in_data && impl_->current == impl_->sizes.size(),

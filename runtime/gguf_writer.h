@@ -9,8 +9,10 @@
 #include <string>
 #include <string_view>
 
+#include "runtime/atomic_file.h"
 #include "runtime/gguf_reader.h"
 #include "runtime/result.h"
+#include "runtime/sha256.h"
 #include "runtime/tensor.h"
 
 namespace minke {
@@ -24,7 +26,8 @@ class GgufWriter {
   /// without padding), in the order of the tensors.
   static constexpr std::string_view kHashesKey = "minke.tensor_sha256";
 
-  static Result<GgufWriter> create(const std::filesystem::path& path);
+  static Result<GgufWriter> create(const std::filesystem::path& path,
+                                   AtomicFile::Leftover leftover = AtomicFile::Leftover::kDiscard);
   GgufWriter(GgufWriter&&) noexcept;
   GgufWriter& operator=(GgufWriter&&) noexcept;
   ~GgufWriter();
@@ -50,11 +53,27 @@ class GgufWriter {
   /// Size of the finished file, from what was declared.
   uint64_t planned_bytes() const;
 
+  /// Digest of everything before the data, with zeros for the hashes: files that differ in a key,
+  /// or in a tensor's name, type or shape, have another one.
+  Sha256Digest header_digest() const;
+
   /// Checks the free space, writes the header. Errors: kIo.
   Status begin_data();
+  /// Goes on with a partial file that was kept: writes the header over its own, and keeps those of
+  /// its first tensors whose data have the digests `done`; keep_hashes() was called. Gives how many
+  /// these are; write() goes on with the next. Errors: kIo.
+  Result<size_t> resume_data(std::span<const Sha256Digest> done);
+  /// Digests of the tensors that are complete.
+  std::span<const Sha256Digest> digests() const noexcept;
+  /// Whether a destruction without finish() leaves the partial file; by default it does not.
+  void keep_partial(bool keep) noexcept;
+  /// Whether writing, not the caller, failed.
+  bool has_failed() const noexcept;
   /// Appends bytes of the current tensor; moves to the next when it is complete. More bytes than
   /// declared is a programmer's mistake.
   Status write(std::span<const std::byte> bytes);
+  /// Gives what was written to the system, which keeps it when the program is killed. Errors: kIo.
+  Status flush();
   /// Errors: kIo; MINKE_CHECK that every tensor is complete.
   Status finish();
 

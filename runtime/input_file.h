@@ -24,6 +24,7 @@ class InputFile {
   const std::filesystem::path& path() const noexcept { return path_; }
   int descriptor() const noexcept { return fd_; }
   uint64_t size_bytes() const noexcept { return size_bytes_; }  ///< When it was opened.
+  int64_t changed_ns() const noexcept { return changed_ns_; }   ///< Likewise: since 1970.
 
   /// Fills `out` from an offset. Errors: kIo, also where the file has become shorter.
   Status read_at(uint64_t offset, std::span<std::byte> out) const;

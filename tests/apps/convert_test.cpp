@@ -58,6 +58,7 @@ TEST_CASE("convert --dry-run shows each tensor and writes nothing") {
   CHECK(result.out.find("blk.1.ffn_down_exps.weight") != std::string::npos);
   CHECK(result.out.find("24x64x32") != std::string::npos);
   CHECK(result.out.find("tensors, ") != std::string::npos);
+  CHECK(result.out.find(" threads: at most ") != std::string::npos);
   CHECK(fs::is_empty(dir.path()));
 }
 
