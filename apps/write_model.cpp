@@ -147,7 +147,7 @@ Status write_file(const WriteOptions& options, const convert::Conversion& conver
   if (!status) {
     std::error_code ignored;
     if (fs::exists(partial_path(options), ignored)) {
-      print_note(partial_path(options).string() + ": kept; --resume goes on from there");
+      print_note(printable_path(partial_path(options)) + ": kept; --resume goes on from there");
     }
     return status;
   }
@@ -178,6 +178,10 @@ void add_write_options(CLI::App& app, WriteOptions& options) {
   app.add_option("--token-embedding-type", options.token_embedding_type,
                  "The type of the token embeddings")
       ->type_name("T");
+  app.add_option("--imatrix", options.imatrix,
+                 "Let errors count by what comes into each column, as `minke imatrix` or "
+                 "llama-imatrix measured it")
+      ->type_name("FILE");
   app.add_flag("--pure", options.pure, "One type for all matrices, without the recipe's mix");
   app.add_option("-t,--threads", options.n_threads, "Threads that encode")
       ->check(CLI::Range(1, convert::Conversion::kMaxThreads))
@@ -217,8 +221,15 @@ Result<convert::TypeChoices> check_write_options(const WriteOptions& options, bo
 
 Status write_model(const WriteOptions& options, convert::Source source,
                    const convert::TypeChoices& choices) {
-  MINKE_ASSIGN(const convert::Conversion conversion,
-               convert::Conversion::prepare(std::move(source), choices));
+  MINKE_ASSIGN(auto conversion, convert::Conversion::prepare(std::move(source), choices));
+  if (!options.imatrix.empty()) {
+    MINKE_ASSIGN(auto matrix, convert::read_imatrix(options.imatrix));
+    MINKE_ASSIGN(const int n_missing,
+                 conversion.use_importance(std::move(matrix), options.imatrix.filename().string()));
+    if (n_missing > 0)
+      print_note(fmt::format("warning: {}: nothing of {} tensors that are quantized",
+                             printable_path(options.imatrix), n_missing));
+  }
   if (!options.dry_run) {
     MINKE_TRY(check_threads(options.n_threads));
     return write_file(options, conversion);

@@ -18,6 +18,7 @@ struct WriteOptions {
   std::string type;
   std::string output_type;
   std::string token_embedding_type;
+  std::filesystem::path imatrix;
   std::vector<std::string> tensor_types;  ///< "REGEX=TYPE"
   bool pure = false;
   int n_threads = 1;

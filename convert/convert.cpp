@@ -60,6 +60,38 @@ Status Conversion::choose_types(const TypeChoices& choices) {
   return {};
 }
 
+Result<int> Conversion::use_importance(ImportanceMatrix matrix, std::string file_name) {
+  importance_ = std::make_shared<const ImportanceMatrix>(std::move(matrix));
+  importance_file_ = std::move(file_name);
+  int n_used = 0, n_missing = 0;
+  for (PlannedTensor& tensor : source_.tensors) {
+    const Shape& shape = tensor.desc.shape;
+    tensor.importance = importance_->find(tensor.name);
+    if (tensor.importance != nullptr) {
+      MINKE_TRY(check_fits(tensor.name, *tensor.importance, shape.rank() == 3 ? shape[0] : 1,
+                           shape.cols()));
+      ++n_used;
+    } else if (find_format(tensor.desc.dtype)->block_len > 1 &&
+               tensor.name != "token_embd.weight") {
+      ++n_missing;
+    }
+  }
+  if (n_used == 0)
+    return fail(Errc::kShape, "{}: it has no importance of any tensor: it is another model's",
+                printable(importance_file_));
+  return n_missing;
+}
+
+void Conversion::write_importance(GgufWriter& writer) const {
+  if (importance_ == nullptr) return;
+  writer.set_string("quantize.imatrix.file", importance_file_);
+  if (!importance_->datasets.empty())
+    writer.set_string("quantize.imatrix.dataset", importance_->datasets.front());
+  writer.set_u32("quantize.imatrix.entries_count",
+                 static_cast<uint32_t>(importance_->entries.size()));
+  writer.set_u32("quantize.imatrix.chunks_count", importance_->n_chunks);
+}
+
 uint64_t Conversion::tensor_bytes() const {
   uint64_t bytes = 0;
   for (const PlannedTensor& tensor : tensors()) bytes += tensor.desc.bytes();
@@ -80,6 +112,12 @@ Sha256Digest Conversion::job_digest(const GgufWriter& writer) const {
                                          file->size_bytes(), file->changed_ns());
     hash.update(std::as_bytes(std::span(line)));
   }
+  if (importance_ != nullptr) {
+    for (const auto& [name, entry] : importance_->entries) {
+      hash.update(std::as_bytes(std::span(entry.sums)));
+      hash.update(std::as_bytes(std::span(entry.counts)));
+    }
+  }
   return hash.finish();
 }
 
@@ -95,6 +133,7 @@ Status Conversion::run(const std::filesystem::path& output, int n_threads,
   if (resumes) writer.keep_partial(true);
   source_.write_metadata(writer);
   if (file_type_) writer.set_u32("general.file_type", *file_type_);
+  write_importance(writer);
   for (const PlannedTensor& tensor : tensors()) writer.add_tensor(tensor.name, tensor.desc);
   writer.keep_hashes();
   const Sha256Digest job = job_digest(writer);

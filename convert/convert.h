@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string_view>
 #include <vector>
 
+#include "convert/imatrix.h"
 #include "convert/journal.h"
 #include "convert/pipeline.h"
 #include "convert/source.h"
@@ -48,6 +50,10 @@ class Conversion {
   /// The same for a Hugging Face checkpoint; `recipe` lives on. Errors: see open_checkpoint.
   static Result<Conversion> prepare(const std::filesystem::path& checkpoint, const Recipe& recipe);
 
+  /// Lets errors count by what comes into each column. Norms and embeddings need no entry; gives
+  /// how many other tensors that are quantized have none. Errors: kShape (it is another model's).
+  Result<int> use_importance(ImportanceMatrix matrix, std::string file_name);
+
   const Source& source() const noexcept { return source_; }
   const std::vector<PlannedTensor>& tensors() const noexcept { return source_.tensors; }
   /// Sum of the tensors' bytes in the file.
@@ -69,6 +75,7 @@ class Conversion {
  private:
   explicit Conversion(Source source) : source_(std::move(source)) {}
   Status choose_types(const TypeChoices& choices);
+  void write_importance(GgufWriter& writer) const;
   Sha256Digest job_digest(const GgufWriter& writer) const;
   /// From the first tensor that is not in the file yet.
   Status write_tensors(size_t first, const PipelineShape& shape, const ProgressCallback& progress,
@@ -76,6 +83,8 @@ class Conversion {
 
   Source source_;
   std::optional<uint32_t> file_type_;
+  std::shared_ptr<const ImportanceMatrix> importance_;  ///< Null: none.
+  std::string importance_file_;
 };
 
 }  // namespace minke::convert

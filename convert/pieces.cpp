@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "convert/weighting.h"
 #include "runtime/utf8.h"
 
 namespace minke::convert {
@@ -138,7 +139,12 @@ Status encode_piece(const Piece& piece, const PieceBytes& bytes, PieceScratch& s
     transpose(scratch.values, piece.n_rows, piece.cols(), scratch.turned);
     scratch.values.swap(scratch.turned);
   }
-  format.encode(scratch.values.data(), nullptr, out.data(), n / format.block_len);
+  const float* weights = nullptr;
+  if (format.block_len > 1) {
+    weigh_errors(piece, scratch.values, scratch.weights);
+    weights = scratch.weights.data();
+  }
+  format.encode(scratch.values.data(), weights, out.data(), n / format.block_len);
   return {};
 }
 

@@ -65,6 +65,7 @@ Status read_piece(const Piece& piece, PieceBytes& bytes);
 struct PieceScratch {
   std::vector<float> values;
   std::vector<float> turned;
+  std::vector<float> weights;
 };
 /// Decodes, checks and encodes; `out` is resized. Errors: kContent (a NaN or an infinity, with the
 /// source tensor's name and the place in it).

@@ -41,6 +41,7 @@ class Pipeline {
     for (PieceScratch& scratch : scratch_) {
       scratch.values.reserve(limits.n_values);
       scratch.turned.reserve(limits.n_values);
+      scratch.weights.reserve(limits.n_values);
     }
     threads_.emplace_back([this] { read_all(); });
     for (PieceScratch& scratch : scratch_) {
@@ -152,7 +153,7 @@ Result<PipelineShape> plan_pipeline(std::span<const PlannedTensor> tensors, int 
   const PieceLimits limits = piece_limits(tensors);
   const uint64_t slot_bytes = limits.source_bytes + limits.out_bytes;
   // Decoded values, and once more where they are transposed.
-  const uint64_t worker_bytes = 2 * sizeof(float) * uint64_t{limits.n_values};
+  const uint64_t worker_bytes = 3 * sizeof(float) * uint64_t{limits.n_values};
   const auto total = [&](uint64_t workers) {
     return workers * worker_bytes + (2 * workers + kMinSlots - 1) * slot_bytes;
   };

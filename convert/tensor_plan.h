@@ -16,6 +16,8 @@
 
 namespace minke::convert {
 
+struct ImportanceEntry;
+
 /// A tensor of a source: what its bytes mean and where they lie. The source owns name and file.
 struct SourceTensor {
   std::string_view name;
@@ -52,6 +54,7 @@ struct PlannedTensor {
   TensorDesc desc;  ///< The dtype is the source's, until a recipe sets it.
   std::vector<Slab> slabs;
   DType wanted = DType::kF32;  ///< Not desc.dtype where rows are not whole blocks of it.
+  const ImportanceEntry* importance = nullptr;  ///< Null: none was measured.
 };
 
 /// Every tensor of a checkpoint's file, in the order in which they are written; the dtypes are F32.

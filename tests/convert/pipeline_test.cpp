@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "convert/weighting.h"
 #include "tests/support.h"
 
 using namespace minke;
@@ -25,7 +26,7 @@ struct Fixture {
     }
     write();
     for (int i = 0; i < n_tensors; ++i) {
-      names.push_back("t" + std::to_string(i));
+      names.push_back(fmt::format("t{}", i));
     }
     for (int i = 0; i < n_tensors; ++i) {
       const auto begin = static_cast<uint64_t>(i * kRows * kCols) * sizeof(float);
@@ -48,7 +49,9 @@ struct Fixture {
     const FormatTraits& format = *find_format(tensors[0].desc.dtype);
     const size_t n_blocks = values.size() / format.block_len;
     std::string bytes(n_blocks * format.block_bytes, '\0');
-    format.encode(values.data(), nullptr, bytes.data(), n_blocks);
+    std::vector<float> weights;
+    weigh_errors({&tensors[0], &tensors[0].slabs[0], 0, kRows}, values, weights);
+    format.encode(values.data(), weights.data(), bytes.data(), n_blocks);
     return bytes;
   }
   Status run(int n_threads, std::string& out) const {

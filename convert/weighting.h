@@ -1,0 +1,18 @@
+// How much the error of each value counts when weights are quantized.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "convert/pieces.h"
+
+namespace minke::convert {
+
+/// Weights (values.size()) for the encoder of a piece's values: rows of tensor->desc.shape.cols()
+/// as they are encoded. A value counts by its own square and the mean square around it: what is
+/// large carries most of a product, and equal weights would spend as much on the many small values
+/// (CONTRIBUTING.md, "Errors count by the size of the value"). Where the tensor has an importance,
+/// that of the column (the mean square of what comes in) multiplies it.
+void weigh_errors(const Piece& piece, std::span<const float> values, std::vector<float>& weights);
+
+}  // namespace minke::convert

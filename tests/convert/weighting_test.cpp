@@ -1,0 +1,92 @@
+#include "convert/weighting.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "convert/imatrix.h"
+#include "tests/convert/convert_support.h"
+
+using namespace minke;
+using namespace minke::convert;
+
+namespace {
+
+/// A tensor (2, 3, 4) of two slabs, one a plane.
+struct Fixture {
+  Fixture() {
+    const SourceTensor source{"t", nullptr, 0, Shape{3, 4}, source_format(DType::kF32)};
+    const SourceMatrix matrix{source, {}, 0, 0};
+    tensor.desc = {DType::kQ8_0, Shape{2, 3, 4}};
+    tensor.slabs = {{matrix, 0, 3, false}, {matrix, 0, 3, false}};
+  }
+  std::vector<float> weigh(size_t slab, int64_t first_row, int64_t n_rows) const {
+    const std::vector<float> ones(static_cast<size_t>(n_rows) * 4, 1.0f);
+    std::vector<float> weights;
+    weigh_errors({&tensor, &tensor.slabs[slab], first_row, n_rows}, ones, weights);
+    return weights;
+  }
+  PlannedTensor tensor;
+};
+
+}  // namespace
+
+TEST_CASE("weighting: a value counts by its square and the mean square around it") {
+  Fixture fixture;
+  std::vector<float> weights;
+  const float values[] = {1, 2, 3, 4, 0, 0, 0, 2};
+  weigh_errors({&fixture.tensor, fixture.tensor.slabs.data(), 0, 2}, values, weights);
+  CHECK(weights == std::vector<float>{7.5f + 1, 7.5f + 4, 7.5f + 9, 7.5f + 16, 1, 1, 1, 1 + 4});
+}
+
+TEST_CASE("weighting: columns count by the importance of their plane") {
+  Fixture fixture;
+  ImportanceEntry entry{{1e6f, 2e6f, 3e6f, 4e6f, 8e6f, 8e6f, 8e6f, 9e6f}, {1e6f, 1e6f}};
+  fixture.tensor.importance = &entry;
+  const auto near = [](const std::vector<float>& got, const std::vector<float>& expected) {
+    REQUIRE(got.size() == expected.size());
+    for (size_t i = 0; i < got.size(); ++i)
+      CHECK(got[i] == doctest::Approx(2 * static_cast<double>(expected[i])).epsilon(1e-3));
+  };
+  near(fixture.weigh(0, 1, 1), {1, 2, 3, 4});
+  near(fixture.weigh(1, 0, 2), {8, 8, 8, 9, 8, 8, 8, 9});
+  // One slab of both planes, as a GGUF source has it.
+  fixture.tensor.slabs.resize(1);
+  fixture.tensor.slabs[0].source.weights.shape = Shape{6, 4};
+  fixture.tensor.slabs[0].n_rows = 6;
+  near(fixture.weigh(0, 2, 2), {1, 2, 3, 4, 8, 8, 8, 9});
+}
+
+TEST_CASE("weighting: a conversion uses what fits, and tells what it lacks") {
+  const test::TempDir dir;
+  const auto convert = [&](const ImportanceMatrix& matrix, const char* name) -> Result<int> {
+    MINKE_ASSIGN(auto conversion,
+                 Conversion::prepare(test::data_path("tiny-lite"), *find_recipe("Q4_0")));
+    MINKE_ASSIGN(const int n_missing, conversion.use_importance(matrix, "i.gguf"));
+    MINKE_TRY(conversion.run(dir / name, 2, nullptr));
+    return n_missing;
+  };
+  ImportanceMatrix matrix;
+  CHECK(convert(matrix, "none").error().code == Errc::kShape);
+  matrix.entries["blk.0.attn_q.weight"] = {std::vector<float>(95, 1.0f), {1}};
+  CHECK(convert(matrix, "other").error().code == Errc::kShape);
+  ImportanceEntry& entry = matrix.entries["blk.0.attn_q.weight"];
+  entry.sums.assign(96, 1.0f);
+  matrix.datasets = {"words"};
+  const auto flat = convert(matrix, "flat");
+  REQUIRE_MESSAGE(flat, (flat ? "" : flat.error().message));
+  CHECK(*flat > 10);
+  for (size_t i = 0; i < entry.sums.size(); i += 2) entry.sums[i] = 1000;
+  REQUIRE(convert(matrix, "uneven"));
+  const auto flat_file = GgufFile::open(dir / "flat"), file = GgufFile::open(dir / "uneven");
+  REQUIRE(flat_file);
+  REQUIRE(file);
+  CHECK(file->get_string("quantize.imatrix.file") == "i.gguf");
+  CHECK(file->get_string("quantize.imatrix.dataset") == "words");
+  CHECK(file->get_uint("quantize.imatrix.entries_count") == 1);
+  for (const GgufTensor& tensor : file->tensors()) {
+    CAPTURE(tensor.name);
+    const bool same = std::ranges::equal(tensor.data, flat_file->find_tensor(tensor.name)->data);
+    CHECK(same == (tensor.name != "blk.0.attn_q.weight"));
+  }
+}
