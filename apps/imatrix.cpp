@@ -11,6 +11,7 @@
 #include "apps/chunk_options.h"
 #include "apps/cli.h"
 #include "apps/interrupt.h"
+#include "apps/sensitivity.h"
 #include "apps/terminal.h"
 #include "backends/cpu/cpu_backend.h"
 #include "runtime/input_file.h"
@@ -25,6 +26,7 @@ using convert::ImportanceMatrix;
 struct ImatrixOptions {
   ChunkOptions text;
   std::filesystem::path output;
+  int sensitivity_chunks = 0;
   bool force = false;
 };
 
@@ -95,7 +97,12 @@ Status imatrix(const ImatrixOptions& options) {
   MINKE_ASSIGN(const auto model, Model::open(options.text.model.model));
   const int n_ctx = options.text.chunk_tokens(*model);
   MINKE_ASSIGN(const ChunkedText chunks, options.text.read_text(*model, n_ctx));
-  MINKE_ASSIGN(const ImportanceMatrix matrix, measure(options, *model, chunks));
+  MINKE_ASSIGN(ImportanceMatrix matrix, measure(options, *model, chunks));
+  if (options.sensitivity_chunks > 0) {
+    ChunkedText some = chunks;
+    some.keep(options.sensitivity_chunks);
+    MINKE_TRY(measure_sensitivities(options.text, *model, some, matrix));
+  }
   MINKE_TRY(convert::write_imatrix(options.output, matrix));
   warn_of_rare_experts(matrix);
   print_note(fmt::format("wrote {}: {} weights, {} chunks of {} tokens",
@@ -112,6 +119,12 @@ Action setup_imatrix(CommandLine& line) {
   options->text.add_to(line, "Importance matrix");
   app.add_option("-o,--output", options->output, "The file to write, GGUF as llama.cpp has it")
       ->type_name("FILE");
+  app.add_option("--sensitivity", options->sensitivity_chunks,
+                 "Also measure, on the first N chunks, how much the predictions suffer from errors "
+                 "of each matrix, for minke convert --type auto:SIZE; reads them once for each")
+      ->check(CLI::Range(0, 1 << 24))
+      ->capture_default_str()
+      ->type_name("N");
   app.add_flag("--force", options->force, "Replace the output file if it is there");
   return [options] { return imatrix(*options); };
 }

@@ -165,7 +165,10 @@ void add_write_options(CLI::App& app, WriteOptions& options) {
   const auto n_cpus = static_cast<int>(std::thread::hardware_concurrency());
   options.n_threads = std::clamp(n_cpus, 1, convert::Conversion::kMaxThreads);
   app.add_option("-o,--output", options.output, "The GGUF file to write")->type_name("FILE");
-  app.add_option("--type", options.type, "How weights are stored: " + convert::recipe_names())
+  app.add_option("--type", options.type,
+                 "How weights are stored: " + convert::recipe_names() +
+                     "; or auto:BITS, auto:SIZEGiB, auto:SIZEMiB: the types that lose least in "
+                     "files of BITS a weight, or of that size (needs --imatrix with sensitivities)")
       ->type_name("T");
   app.add_option("--tensor-type", options.tensor_types,
                  "The type of the matrices in whose names a regular expression is found, as in "
@@ -197,16 +200,18 @@ void add_write_options(CLI::App& app, WriteOptions& options) {
 }
 
 Result<convert::TypeChoices> check_write_options(const WriteOptions& options, bool allow_copy) {
-  const std::string known = convert::recipe_names() + (allow_copy ? ", COPY" : "");
+  const std::string known = convert::recipe_names() + ", auto:SIZE" + (allow_copy ? ", COPY" : "");
   if (options.type.empty()) return usage("no type: give --type ({})", known);
   convert::TypeChoices choices;
   choices.allow_requantize = options.allow_requantize;
+  MINKE_ASSIGN(choices.budget, convert::parse_size_budget(options.type));
   choices.recipe = convert::find_recipe(options.type);
-  if (choices.recipe == nullptr && !(allow_copy && options.type == kCopy)) {
+  if (choices.recipe == nullptr && !choices.budget && !(allow_copy && options.type == kCopy)) {
     return usage("unknown type '{}' (known: {})", printable(options.type), known);
   }
   choices.pure = options.pure;
-  if (choices.pure && choices.recipe == nullptr) return usage("--pure: {} has no type", kCopy);
+  if (choices.pure && choices.recipe == nullptr)
+    return usage("--pure: {} is not one type", options.type);
   MINKE_ASSIGN(choices.output, parse_type("--output-tensor-type", options.output_type));
   MINKE_ASSIGN(choices.token_embedding,
                parse_type("--token-embedding-type", options.token_embedding_type));
@@ -221,15 +226,16 @@ Result<convert::TypeChoices> check_write_options(const WriteOptions& options, bo
 
 Status write_model(const WriteOptions& options, convert::Source source,
                    const convert::TypeChoices& choices) {
-  MINKE_ASSIGN(auto conversion, convert::Conversion::prepare(std::move(source), choices));
+  std::shared_ptr<const convert::ImportanceMatrix> importance;
   if (!options.imatrix.empty()) {
     MINKE_ASSIGN(auto matrix, convert::read_imatrix(options.imatrix));
-    MINKE_ASSIGN(const int n_missing,
-                 conversion.use_importance(std::move(matrix), options.imatrix.filename().string()));
-    if (n_missing > 0)
-      print_note(fmt::format("warning: {}: nothing of {} tensors that are quantized",
-                             printable_path(options.imatrix), n_missing));
+    importance = std::make_shared<const convert::ImportanceMatrix>(std::move(matrix));
   }
+  MINKE_ASSIGN(const auto conversion,
+               convert::Conversion::prepare(std::move(source), choices, std::move(importance)));
+  if (const int n_missing = conversion.n_without_importance(); n_missing > 0)
+    print_note(fmt::format("warning: {}: nothing of {} tensors that are quantized",
+                           printable_path(options.imatrix), n_missing));
   if (!options.dry_run) {
     MINKE_TRY(check_threads(options.n_threads));
     return write_file(options, conversion);

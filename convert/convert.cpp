@@ -23,8 +23,10 @@ bool quantizes_again(const PlannedTensor& tensor) {
 
 }  // namespace
 
-Result<Conversion> Conversion::prepare(Source source, const TypeChoices& choices) {
+Result<Conversion> Conversion::prepare(Source source, const TypeChoices& choices,
+                                       std::shared_ptr<const ImportanceMatrix> importance) {
   Conversion conversion(std::move(source));
+  if (importance != nullptr) MINKE_TRY(conversion.use_importance(std::move(importance)));
   MINKE_TRY(conversion.choose_types(choices));
   return conversion;
 }
@@ -44,12 +46,17 @@ Status Conversion::choose_types(const TypeChoices& choices) {
   MINKE_TRY(check_rules(choices, matrices));
   // Where embeddings are tied, they give the logits too.
   const bool tied = std::ranges::find(matrices, "output.weight") == matrices.end();
+  std::vector<size_t> free;
   for (PlannedTensor& tensor : source_.tensors) {
     const bool is_output = tensor.name == (tied ? "token_embd.weight" : "output.weight");
     const ChosenType chosen =
         choose_type(choices, tensor.name, tensor.desc, source_.n_layers, is_output);
     tensor.desc.dtype = chosen.dtype;
     tensor.wanted = chosen.wanted;
+    if (!chosen.fixed) free.push_back(static_cast<size_t>(&tensor - source_.tensors.data()));
+  }
+  if (choices.budget) MINKE_TRY(fit_to_size(*choices.budget, free));
+  for (const PlannedTensor& tensor : tensors()) {
     if (choices.allow_requantize || !quantizes_again(tensor)) continue;
     return fail(Errc::kUnsupported,
                 "{}: tensor '{}': is {} already, and would lose again as {} (convert from the "
@@ -60,31 +67,66 @@ Status Conversion::choose_types(const TypeChoices& choices) {
   return {};
 }
 
-Result<int> Conversion::use_importance(ImportanceMatrix matrix, std::string file_name) {
-  importance_ = std::make_shared<const ImportanceMatrix>(std::move(matrix));
-  importance_file_ = std::move(file_name);
-  int n_used = 0, n_missing = 0;
+Status Conversion::fit_to_size(const SizeBudget& budget, std::span<const size_t> places) {
+  if (importance_ == nullptr || importance_->sensitivities.empty())
+    return fail(Errc::kUsage,
+                "a size needs sensitivities: measure them with minke imatrix --sensitivity, and "
+                "give the file with --imatrix");
+  uint64_t n_weights = 0, fixed_bytes = tensor_bytes();
+  for (const PlannedTensor& tensor : tensors())
+    n_weights += static_cast<uint64_t>(tensor.desc.shape.elements());
+  std::vector<std::vector<TypeOption>> options;
+  uint64_t least = 0;
+  for (const size_t place : places) {
+    const PlannedTensor& tensor = tensors()[place];
+    fixed_bytes -= tensor.desc.bytes();
+    const auto sensitivity = importance_->sensitivities.find(tensor.name);
+    if (sensitivity == importance_->sensitivities.end())
+      return fail(Errc::kUsage, "{}: no sensitivity of tensor '{}' was measured",
+                  printable(importance_->file_name), printable(tensor.name));
+    MINKE_ASSIGN(auto measured, measure_options(tensor, static_cast<double>(sensitivity->second)));
+    options.push_back(std::move(measured));
+    least += options.back().front().bytes;
+  }
+  const uint64_t bytes = budget.bytes_for(n_weights);
+  const auto chosen = choose_options(options, bytes - std::min(bytes, fixed_bytes));
+  if (!chosen)
+    return fail(Errc::kUsage, "the size is too small: {} bytes of weights (the least is {})", bytes,
+                fixed_bytes + least);
+  for (size_t i = 0; i < places.size(); ++i) {
+    PlannedTensor& tensor = source_.tensors[places[i]];
+    tensor.desc.dtype = tensor.wanted = options[i][(*chosen)[i]].dtype;
+  }
+  return {};
+}
+
+Status Conversion::use_importance(std::shared_ptr<const ImportanceMatrix> importance) {
+  importance_ = std::move(importance);
+  bool any = false;
   for (PlannedTensor& tensor : source_.tensors) {
     const Shape& shape = tensor.desc.shape;
     tensor.importance = importance_->find(tensor.name);
-    if (tensor.importance != nullptr) {
-      MINKE_TRY(check_fits(tensor.name, *tensor.importance, shape.rank() == 3 ? shape[0] : 1,
-                           shape.cols()));
-      ++n_used;
-    } else if (find_format(tensor.desc.dtype)->block_len > 1 &&
-               tensor.name != "token_embd.weight") {
-      ++n_missing;
-    }
+    if (tensor.importance == nullptr) continue;
+    MINKE_TRY(check_fits(tensor.name, *tensor.importance, shape.rank() == 3 ? shape[0] : 1,
+                         shape.cols()));
+    any = true;
   }
-  if (n_used == 0)
-    return fail(Errc::kShape, "{}: it has no importance of any tensor: it is another model's",
-                printable(importance_file_));
-  return n_missing;
+  if (any) return {};
+  return fail(Errc::kShape, "{}: it has no importance of any tensor: it is another model's",
+              printable(importance_->file_name));
+}
+
+int Conversion::n_without_importance() const {
+  if (importance_ == nullptr) return 0;
+  return static_cast<int>(std::ranges::count_if(tensors(), [](const PlannedTensor& tensor) {
+    return tensor.importance == nullptr && find_format(tensor.desc.dtype)->block_len > 1 &&
+           tensor.name != "token_embd.weight";
+  }));
 }
 
 void Conversion::write_importance(GgufWriter& writer) const {
   if (importance_ == nullptr) return;
-  writer.set_string("quantize.imatrix.file", importance_file_);
+  writer.set_string("quantize.imatrix.file", importance_->file_name);
   if (!importance_->datasets.empty())
     writer.set_string("quantize.imatrix.dataset", importance_->datasets.front());
   writer.set_u32("quantize.imatrix.entries_count",

@@ -45,19 +45,22 @@ class Conversion {
  public:
   static constexpr int kMaxThreads = 512;
 
-  /// Chooses every tensor's type. Errors: kUnsupported (weights would be quantized a second time).
-  static Result<Conversion> prepare(Source source, const TypeChoices& choices);
+  /// Chooses every tensor's type. With an importance matrix errors count by what comes into each
+  /// column. A size budget needs one with sensitivities, and reads samples of the source. Errors:
+  /// kUnsupported (weights would be quantized a second time), kShape (the matrix is another
+  /// model's), kUsage (the budget is too small; no sensitivities), kIo, kContent.
+  static Result<Conversion> prepare(Source source, const TypeChoices& choices,
+                                    std::shared_ptr<const ImportanceMatrix> importance = nullptr);
   /// The same for a Hugging Face checkpoint; `recipe` lives on. Errors: see open_checkpoint.
   static Result<Conversion> prepare(const std::filesystem::path& checkpoint, const Recipe& recipe);
-
-  /// Lets errors count by what comes into each column. Norms and embeddings need no entry; gives
-  /// how many other tensors that are quantized have none. Errors: kShape (it is another model's).
-  Result<int> use_importance(ImportanceMatrix matrix, std::string file_name);
 
   const Source& source() const noexcept { return source_; }
   const std::vector<PlannedTensor>& tensors() const noexcept { return source_.tensors; }
   /// Sum of the tensors' bytes in the file.
   uint64_t tensor_bytes() const;
+  /// Tensors that are quantized without knowing their importance, though there is a matrix;
+  /// embeddings need none.
+  int n_without_importance() const;
 
   /// Threads and memory of run(). Errors: kMemory (a row has no room in it).
   Result<PipelineShape> plan_memory(int n_threads) const;
@@ -74,7 +77,10 @@ class Conversion {
 
  private:
   explicit Conversion(Source source) : source_(std::move(source)) {}
+  Status use_importance(std::shared_ptr<const ImportanceMatrix> importance);
   Status choose_types(const TypeChoices& choices);
+  /// Of the tensors at these places.
+  Status fit_to_size(const SizeBudget& budget, std::span<const size_t> places);
   void write_importance(GgufWriter& writer) const;
   Sha256Digest job_digest(const GgufWriter& writer) const;
   /// From the first tensor that is not in the file yet.
@@ -84,7 +90,6 @@ class Conversion {
   Source source_;
   std::optional<uint32_t> file_type_;
   std::shared_ptr<const ImportanceMatrix> importance_;  ///< Null: none.
-  std::string importance_file_;
 };
 
 }  // namespace minke::convert

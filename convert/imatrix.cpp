@@ -16,6 +16,7 @@ namespace minke::convert {
 namespace {
 
 constexpr std::string_view kSums = ".in_sum2", kCounts = ".counts";
+constexpr std::string_view kSensitivity = ".sensitivity";
 constexpr size_t kMaxNameBytes = 255;
 
 /// Errors of one file, each with its place.
@@ -154,6 +155,14 @@ Result<ImportanceMatrix> read_gguf(const std::filesystem::path& path, const Prob
   ImportanceMatrix matrix;
   MINKE_TRY(read_metadata(file, matrix));
   for (const GgufTensor& tensor : file.tensors()) {
+    if (tensor.name.ends_with(kSensitivity)) {
+      MINKE_ASSIGN(const std::vector<float> values, read_measures(tensor, problem));
+      if (values.size() != 1)
+        return problem.of(tensor.name, fmt::format("{} values (allowed 1)", values.size()));
+      matrix.sensitivities.emplace(tensor.name.substr(0, tensor.name.size() - kSensitivity.size()),
+                                   values.front());
+      continue;
+    }
     if (!tensor.name.ends_with(kSums)) {
       const std::string_view stem = tensor.name.substr(0, tensor.name.rfind('.'));
       if (tensor.name.ends_with(kCounts) && file.find_tensor(fmt::format("{}{}", stem, kSums)))
@@ -222,13 +231,21 @@ std::vector<float> column_importance(const ImportanceEntry& entry, int64_t n_pla
 
 Result<ImportanceMatrix> read_imatrix(const std::filesystem::path& path) {
   const Problem problem(path);
+  bool is_gguf = false;
+  ImportanceMatrix matrix;
   {
     MINKE_ASSIGN(const MappedFile file, MappedFile::open(path));
     const std::span<const std::byte> bytes = file.bytes();
-    if (bytes.size() < 4 || std::memcmp(bytes.data(), "GGUF", 4) != 0)
-      return LegacyReader(bytes, problem).read();
+    is_gguf = bytes.size() >= 4 && std::memcmp(bytes.data(), "GGUF", 4) == 0;
+    if (!is_gguf) {
+      MINKE_ASSIGN(matrix, LegacyReader(bytes, problem).read());
+    }
   }
-  return read_gguf(path, problem);
+  if (is_gguf) {
+    MINKE_ASSIGN(matrix, read_gguf(path, problem));
+  }
+  matrix.file_name = path.filename().string();
+  return matrix;
 }
 
 Status write_imatrix(const std::filesystem::path& path, const ImportanceMatrix& matrix) {
@@ -246,11 +263,15 @@ Status write_imatrix(const std::filesystem::path& path, const ImportanceMatrix& 
     writer.add_tensor(fmt::format("{}{}", name, kSums), {DType::kF32, Shape{n_planes, cols}});
     writer.add_tensor(fmt::format("{}{}", name, kCounts), {DType::kF32, Shape{n_planes, 1}});
   }
+  for (const auto& [name, sensitivity] : matrix.sensitivities)
+    writer.add_tensor(fmt::format("{}{}", name, kSensitivity), {DType::kF32, Shape{1}});
   MINKE_TRY(writer.begin_data());
   for (const auto& [name, entry] : matrix.entries) {
     MINKE_TRY(writer.write(std::as_bytes(std::span(entry.sums))));
     MINKE_TRY(writer.write(std::as_bytes(std::span(entry.counts))));
   }
+  for (const auto& [name, sensitivity] : matrix.sensitivities)
+    MINKE_TRY(writer.write(std::as_bytes(std::span(&sensitivity, 1))));
   return writer.finish();
 }
 

@@ -3,7 +3,8 @@
 //
 // Files are llama.cpp's. GGUF: general.type "imatrix", imatrix.datasets, imatrix.chunk_count,
 // imatrix.chunk_size, and for every weight NAME two F32 tensors: NAME.in_sum2 (n_planes, cols), the
-// sums of the squares of what came in, and NAME.counts (n_planes, 1), over how many rows. Legacy
+// sums of the squares of what came in, and NAME.counts (n_planes, 1), over how many rows. Of our
+// own is NAME.sensitivity (1), which other programs pass over. Legacy
 // (".dat"): i32 n_entries, then for each i32 name length, name, i32 calls, i32 n_values, f32
 // values, which are means times calls; at the end, optionally, i32 chunks, i32 length, name of the
 // text.
@@ -31,9 +32,13 @@ struct ImportanceEntry {
 constexpr int kFewRows = 32;
 
 struct ImportanceMatrix {
+  std::string file_name;  ///< That it was read from, without folders.
   std::map<std::string, ImportanceEntry, std::less<>> entries;  ///< By the weight's name.
   std::vector<std::string> datasets;
   uint32_t n_chunks = 0, chunk_tokens = 0;
+  /// By the weight's name: mean KL divergence of the model's predictions for a relative error of 1
+  /// of what comes out of the weight, if it grew as that of small errors does. May be empty.
+  std::map<std::string, float, std::less<>> sensitivities;
 
   const ImportanceEntry* find(std::string_view weight) const noexcept;
 };

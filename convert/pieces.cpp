@@ -121,30 +121,36 @@ Status read_piece(const Piece& piece, PieceBytes& bytes) {
   return piece.slab->source.scales ? read_scales(piece, bytes) : Status{};
 }
 
-Status encode_piece(const Piece& piece, const PieceBytes& bytes, PieceScratch& scratch,
-                    std::vector<std::byte>& out) {
+Status decode_piece(const Piece& piece, const PieceBytes& bytes, PieceScratch& scratch) {
   const SourceFormat& source = piece.slab->source.weights.format;
-  const FormatTraits& format = *find_format(piece.tensor->desc.dtype);
   const auto n = static_cast<size_t>(piece.n_values());
   scratch.values.resize(n);
   source.decode(bytes.weights.data(), scratch.values.data(), n / source.block_len);
   if (piece.slab->source.scales) apply_scales(piece, bytes.scales, scratch.values);
   MINKE_TRY(check_finite(piece, scratch.values));
+  if (piece.slab->transposed) {
+    transpose(scratch.values, piece.n_rows, piece.cols(), scratch.turned);
+    scratch.values.swap(scratch.turned);
+  }
+  return {};
+}
+
+Status encode_piece(const Piece& piece, const PieceBytes& bytes, PieceScratch& scratch,
+                    std::vector<std::byte>& out) {
+  const FormatTraits& format = *find_format(piece.tensor->desc.dtype);
+  MINKE_TRY(decode_piece(piece, bytes, scratch));
   out.resize(piece.out_bytes());
   if (is_copy(*piece.slab, format.dtype)) {
     std::ranges::copy(bytes.weights, out.begin());
     return {};
-  }
-  if (piece.slab->transposed) {
-    transpose(scratch.values, piece.n_rows, piece.cols(), scratch.turned);
-    scratch.values.swap(scratch.turned);
   }
   const float* weights = nullptr;
   if (format.block_len > 1) {
     weigh_errors(piece, scratch.values, scratch.weights);
     weights = scratch.weights.data();
   }
-  format.encode(scratch.values.data(), weights, out.data(), n / format.block_len);
+  format.encode(scratch.values.data(), weights, out.data(),
+                scratch.values.size() / format.block_len);
   return {};
 }
 

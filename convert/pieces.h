@@ -67,6 +67,10 @@ struct PieceScratch {
   std::vector<float> turned;
   std::vector<float> weights;
 };
+/// Decodes and checks a piece: scratch.values are its rows as they are encoded. Errors: as
+/// encode_piece.
+Status decode_piece(const Piece& piece, const PieceBytes& bytes, PieceScratch& scratch);
+
 /// Decodes, checks and encodes; `out` is resized. Errors: kContent (a NaN or an infinity, with the
 /// source tensor's name and the place in it).
 Status encode_piece(const Piece& piece, const PieceBytes& bytes, PieceScratch& scratch,

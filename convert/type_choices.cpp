@@ -17,13 +17,17 @@ std::string format_names() {
   return names;
 }
 
-DType wanted_type(const TypeChoices& choices, std::string_view name, const TensorDesc& source,
-                  int64_t n_layers, bool is_output) {
+/// What a user says of this tensor alone.
+std::optional<DType> named_type(const TypeChoices& choices, std::string_view name, bool is_output) {
   for (const TypeRule& rule : choices.rules) {
     if (rule.matches(name)) return rule.dtype();
   }
-  if (choices.token_embedding && name == "token_embd.weight") return *choices.token_embedding;
-  if (choices.output && is_output) return *choices.output;
+  if (choices.token_embedding && name == "token_embd.weight") return choices.token_embedding;
+  return is_output ? choices.output : std::nullopt;
+}
+
+DType recipe_wants(const TypeChoices& choices, std::string_view name, const TensorDesc& source,
+                   int64_t n_layers, bool is_output) {
   if (choices.recipe == nullptr) return source.dtype;
   if (choices.pure) return choices.recipe->base;
   return recipe_type(*choices.recipe, is_output ? "output.weight" : name, source.shape, n_layers);
@@ -59,12 +63,16 @@ bool TypeRule::matches(std::string_view tensor_name) const {
 
 ChosenType choose_type(const TypeChoices& choices, std::string_view tensor_name,
                        const TensorDesc& source, int64_t n_layers, bool is_output) {
-  // A copy of a file that keeps its norms in another type is still a copy.
-  const bool keeps = choices.recipe == nullptr && stays_float(tensor_name, source.shape);
-  if (keeps) return {source.dtype, source.dtype};
-  if (stays_float(tensor_name, source.shape)) return {DType::kF32, DType::kF32};
-  const DType wanted = wanted_type(choices, tensor_name, source, n_layers, is_output);
-  return {fitting_type(wanted, source.shape.cols()), wanted};
+  if (stays_float(tensor_name, source.shape)) {
+    // A copy of a file that keeps its norms in another type is still a copy.
+    const bool is_copy = choices.recipe == nullptr && !choices.budget;
+    const DType dtype = is_copy ? source.dtype : DType::kF32;
+    return {dtype, dtype, true};
+  }
+  const std::optional<DType> named = named_type(choices, tensor_name, is_output);
+  const DType wanted =
+      named ? *named : recipe_wants(choices, tensor_name, source, n_layers, is_output);
+  return {fitting_type(wanted, source.shape.cols()), wanted, named.has_value()};
 }
 
 Status check_rules(const TypeChoices& choices, const std::vector<std::string_view>& tensor_names) {

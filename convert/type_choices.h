@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "convert/auto_types.h"
 #include "convert/recipe.h"
 #include "quant/format.h"
 #include "runtime/result.h"
@@ -40,12 +41,14 @@ struct TypeChoices {
   bool allow_requantize = false;   ///< Of weights that are quantized already, which loses twice.
   std::optional<DType> output{};   ///< Of the matrix that gives the logits.
   std::optional<DType> token_embedding{};
-  std::vector<TypeRule> rules{};  ///< The first that matches counts, before all of the above.
+  std::vector<TypeRule> rules{};       ///< The first that matches counts, before all of the above.
+  std::optional<SizeBudget> budget{};  ///< Without a recipe: the best types of this size.
 };
 
 struct ChosenType {
   DType dtype = DType::kF32;
   DType wanted = DType::kF32;  ///< Differs where the rows are not whole blocks of it.
+  bool fixed = false;          ///< A size budget has no say: named by the user, or stays float.
 };
 
 /// The type of one tensor by its GGUF name. Norms, other vectors and the router are F32 whatever

@@ -32,24 +32,37 @@ void weigh_by_size(std::span<const float> values, std::span<float> weights) noex
 
 }  // namespace
 
+void row_importance(const Piece& piece, int64_t row, std::vector<float>& importance) {
+  importance.clear();
+  const PlannedTensor& tensor = *piece.tensor;
+  if (tensor.importance == nullptr) return;
+  const Shape& shape = tensor.desc.shape;
+  const int64_t n_planes = shape.rank() == 3 ? shape[0] : 1;
+  const int64_t plane = (first_out_row(piece) + row) / (shape.rows() / n_planes);
+  importance = column_importance(*tensor.importance, n_planes, plane);
+}
+
+void weigh_row(std::span<const float> values, std::span<const float> importance,
+               std::span<float> weights) noexcept {
+  weigh_by_size(values, weights);
+  for (size_t c = 0; c < importance.size(); ++c) weights[c] *= importance[c];
+}
+
 void weigh_errors(const Piece& piece, std::span<const float> values, std::vector<float>& weights) {
   weights.resize(values.size());
   const Shape& shape = piece.tensor->desc.shape;
   const auto cols = static_cast<size_t>(shape.cols());
-  for (size_t at = 0; at < values.size(); at += cols)
-    weigh_by_size(values.subspan(at, cols), std::span(weights).subspan(at, cols));
   const ImportanceEntry* entry = piece.tensor->importance;
-  if (entry == nullptr) return;
   const int64_t n_planes = shape.rank() == 3 ? shape[0] : 1;
   const int64_t plane_rows = shape.rows() / n_planes;
   std::vector<float> importance;
   int64_t plane = -1, row = first_out_row(piece);
   for (size_t at = 0; at < values.size(); at += cols, ++row) {
-    if (row / plane_rows != plane) {
+    if (entry != nullptr && row / plane_rows != plane) {
       plane = row / plane_rows;
       importance = column_importance(*entry, n_planes, plane);
     }
-    for (size_t c = 0; c < cols; ++c) weights[at + c] *= importance[c];
+    weigh_row(values.subspan(at, cols), importance, std::span(weights).subspan(at, cols));
   }
 }
 

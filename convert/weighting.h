@@ -15,4 +15,13 @@ namespace minke::convert {
 /// that of the column (the mean square of what comes in) multiplies it.
 void weigh_errors(const Piece& piece, std::span<const float> values, std::vector<float>& weights);
 
+/// The same for a row of a tensor of `cols` = values.size() columns: `importance` (cols) of its
+/// columns, or empty.
+void weigh_row(std::span<const float> values, std::span<const float> importance,
+               std::span<float> weights) noexcept;
+
+/// Importance (cols) of the columns of row `row` of a piece, as they are encoded; empty where the
+/// tensor has none.
+void row_importance(const Piece& piece, int64_t row, std::vector<float>& importance);
+
 }  // namespace minke::convert

@@ -25,6 +25,8 @@ class Model {
   const GgufFile& file() const noexcept { return file_; }
   const deepseek2::Config& config() const noexcept { return config_; }
   const deepseek2::Weights& weights() const noexcept { return *weights_; }
+  /// To run the model with other values; runners that exist already keep the old ones.
+  deepseek2::Weights& weights() noexcept { return *weights_; }
   const Tokenizer& tokenizer() const noexcept { return tokenizer_; }
 
  private:

@@ -187,6 +187,21 @@ size_t Weights::owned_bytes() const noexcept {
   return bytes;
 }
 
+std::vector<Weight*> Weights::all() {
+  std::vector<Weight*> weights = {&token_embd};
+  for (LayerWeights& l : layers) {
+    for (Weight* weight :
+         {&l.attn_norm, &l.q, &l.q_a, &l.q_a_norm, &l.q_b, &l.kv_a, &l.kv_a_norm, &l.k_b, &l.v_b,
+          &l.attn_out, &l.ffn_norm, &l.router, &l.mlp.gate, &l.mlp.up, &l.mlp.down, &l.experts.gate,
+          &l.experts.up, &l.experts.down}) {
+      if (*weight) weights.push_back(weight);
+    }
+  }
+  weights.push_back(&output_norm);
+  weights.push_back(&output);
+  return weights;
+}
+
 Result<Weights> load_weights(const GgufFile& file, const Config& config) {
   return Loader(file, config, false).load();
 }

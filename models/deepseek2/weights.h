@@ -46,6 +46,8 @@ struct Weights {
   std::vector<std::vector<std::byte>> owned;
 
   size_t owned_bytes() const noexcept;
+  /// Those there are of token_embd, output and the layers, in the order in which they are used.
+  std::vector<Weight*> all();
 };
 
 /// Errors: kShape (the tensor, its shape, the expected one), kContent (a tensor is missing, or has

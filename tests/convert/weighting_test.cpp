@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <memory>
+#include <utility>
 
 #include "convert/imatrix.h"
 #include "tests/convert/convert_support.h"
@@ -60,11 +62,12 @@ TEST_CASE("weighting: columns count by the importance of their plane") {
 TEST_CASE("weighting: a conversion uses what fits, and tells what it lacks") {
   const test::TempDir dir;
   const auto convert = [&](const ImportanceMatrix& matrix, const char* name) -> Result<int> {
-    MINKE_ASSIGN(auto conversion,
-                 Conversion::prepare(test::data_path("tiny-lite"), *find_recipe("Q4_0")));
-    MINKE_ASSIGN(const int n_missing, conversion.use_importance(matrix, "i.gguf"));
+    MINKE_ASSIGN(Source source, open_checkpoint(test::data_path("tiny-lite")));
+    MINKE_ASSIGN(const auto conversion,
+                 Conversion::prepare(std::move(source), {.recipe = find_recipe("Q4_0")},
+                                     std::make_shared<const ImportanceMatrix>(matrix)));
     MINKE_TRY(conversion.run(dir / name, 2, nullptr));
-    return n_missing;
+    return conversion.n_without_importance();
   };
   ImportanceMatrix matrix;
   CHECK(convert(matrix, "none").error().code == Errc::kShape);
@@ -73,6 +76,7 @@ TEST_CASE("weighting: a conversion uses what fits, and tells what it lacks") {
   ImportanceEntry& entry = matrix.entries["blk.0.attn_q.weight"];
   entry.sums.assign(96, 1.0f);
   matrix.datasets = {"words"};
+  matrix.file_name = "i.gguf";
   const auto flat = convert(matrix, "flat");
   REQUIRE_MESSAGE(flat, (flat ? "" : flat.error().message));
   CHECK(*flat > 10);
