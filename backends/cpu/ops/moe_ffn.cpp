@@ -187,7 +187,7 @@ void observe_experts(const OpRun& run, const Dims& d, const Scratch& s, bool is_
       const float* h = s.h + static_cast<size_t>(first) * ff;
       run.observe(worker, {run.in[4].info, e, h, ff, nullptr, n});
     } else {
-      for (const size_t which : {2, 3})
+      for (const size_t which : {size_t{2}, size_t{3}})
         run.observe(worker, {run.in[which].info, e, run.in[0].f32(), hidden, s.token + first, n});
     }
   }
