@@ -22,18 +22,11 @@ constexpr std::array kOtherTypes = {
     OtherType{5, "Q4_3", TensorType::kRemoved},
     OtherType{9, "Q8_1", TensorType::kKnown},
     OtherType{15, "Q8_K", TensorType::kKnown},
-    OtherType{16, "IQ2_XXS", TensorType::kKnown},
-    OtherType{17, "IQ2_XS", TensorType::kKnown},
-    OtherType{18, "IQ3_XXS", TensorType::kKnown},
-    OtherType{19, "IQ1_S", TensorType::kKnown},
-    OtherType{21, "IQ3_S", TensorType::kKnown},
-    OtherType{22, "IQ2_S", TensorType::kKnown},
     OtherType{24, "I8", TensorType::kKnown},
     OtherType{25, "I16", TensorType::kKnown},
     OtherType{26, "I32", TensorType::kKnown},
     OtherType{27, "I64", TensorType::kKnown},
     OtherType{28, "F64", TensorType::kKnown},
-    OtherType{29, "IQ1_M", TensorType::kKnown},
     OtherType{31, "Q4_0_4_4", TensorType::kRemoved},
     OtherType{32, "Q4_0_4_8", TensorType::kRemoved},
     OtherType{33, "Q4_0_8_8", TensorType::kRemoved},
@@ -42,7 +35,6 @@ constexpr std::array kOtherTypes = {
     OtherType{36, "IQ4_NL_4_4", TensorType::kRemoved},
     OtherType{37, "IQ4_NL_4_8", TensorType::kRemoved},
     OtherType{38, "IQ4_NL_8_8", TensorType::kRemoved},
-    OtherType{39, "MXFP4", TensorType::kKnown},
 };
 
 }  // namespace

@@ -18,6 +18,9 @@ from gguf.quants import dequantize, quantize
 N_BLOCKS = 64
 N_RANDOM = 48
 
+# IQ1_M's f16 lies in the upper halves of bytes 49, 51, 53 and 55, lowest bits first.
+IN_NIBBLES = -1
+
 # Byte offsets of the f16 fields inside a block; everything else may be any byte.
 F16_FIELDS: dict[str, tuple[int, ...]] = {
     "Q8_0": (0,),
@@ -32,6 +35,14 @@ F16_FIELDS: dict[str, tuple[int, ...]] = {
     "Q6_K": (208,),
     "IQ4_NL": (0,),
     "IQ4_XS": (0,),
+    "IQ1_S": (0,),
+    "IQ2_XXS": (0,),
+    "IQ2_XS": (0,),
+    "IQ2_S": (0,),
+    "IQ3_XXS": (0,),
+    "IQ3_S": (0,),
+    "IQ1_M": (IN_NIBBLES,),
+    "MXFP4": (),
 }
 PLAIN_TYPES = ("F16", "BF16")
 PLAIN_BLOCK = 256  # values standing for one "block" of a type that has none
@@ -46,15 +57,33 @@ def plain_blocks(name: str, rng: np.random.Generator) -> np.ndarray:
     return bits.view(np.uint8)
 
 
+def random_scales(rng: np.random.Generator) -> np.ndarray:
+    """Return a finite f16 for every block, of either sign."""
+    scales = rng.uniform(-2.0, 2.0, size=N_BLOCKS).astype(np.float16)
+    scales[1] = np.float16(6e-8)  # the smallest subnormal: a slow path in many converters
+    scales[2] = np.float16(0.0)
+    return scales
+
+
+def put_scales(blocks: np.ndarray, field: int, scales: np.ndarray) -> None:
+    """Write one f16 a block into a field."""
+    if field != IN_NIBBLES:
+        blocks[:, field : field + 2] = scales.view(np.uint8).reshape(-1, 2)
+        return
+    for piece in range(4):
+        at = 49 + 2 * piece
+        bits = (scales.view(np.uint16) >> (4 * piece) & 15).astype(np.uint8)
+        blocks[:, at] = blocks[:, at] & 15 | bits << 4
+
+
 def random_blocks(name: str, rng: np.random.Generator) -> np.ndarray:
     """Return blocks of random bytes whose f16 scales are finite and of either sign."""
     _, block_bytes = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[name]]
     blocks = rng.integers(0, 256, size=(N_BLOCKS, block_bytes), dtype=np.uint8)
     for offset in F16_FIELDS[name]:
-        scales = rng.uniform(-2.0, 2.0, size=N_BLOCKS).astype(np.float16)
-        scales[1] = np.float16(6e-8)  # the smallest subnormal: a slow path in many converters
-        scales[2] = np.float16(0.0)
-        blocks[:, offset : offset + 2] = scales.view(np.uint8).reshape(N_BLOCKS, 2)
+        put_scales(blocks, offset, random_scales(rng))
+    if name == "MXFP4":
+        blocks[:, 0] %= 253  # A scale of 2^125: beyond, the largest code is infinite.
     return blocks
 
 
@@ -80,7 +109,7 @@ def make_blocks(name: str, rng: np.random.Generator) -> np.ndarray:
     else:
         for offset in F16_FIELDS[name]:
             small = rng.uniform(1e-4, 1e-2, size=N_BLOCKS - N_RANDOM).astype(np.float16)
-            blocks[N_RANDOM:, offset : offset + 2] = small.view(np.uint8).reshape(-1, 2)
+            put_scales(blocks[N_RANDOM:], offset, small)
     return blocks
 
 

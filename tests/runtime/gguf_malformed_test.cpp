@@ -192,9 +192,8 @@ std::vector<BadFile> bad_tensors() {
       {"removed type 31", tensor({32}, 31), "tensor 'x'", "removed from GGUF (got Q4_0_4_4 31"},
       {"unknown type 40", tensor({32}, 40), "tensor 'x'", "unknown type (got 40, allowed F32 0"},
       {"unknown type 2^32-1", tensor({32}, ~0U), "tensor 'x'", "unknown type (got 4294967295"},
-      {"IQ2_XXS", tensor({256}, 16), "tensor 'x'", "(got IQ2_XXS 16", Errc::kUnsupported},
-      {"IQ1_M", tensor({256}, 29), "tensor 'x'", "(got IQ1_M 29", Errc::kUnsupported},
-      {"MXFP4", tensor({32}, 39), "tensor 'x'", "(got MXFP4 39", Errc::kUnsupported},
+      {"TQ1_0", tensor({256}, 34), "tensor 'x'", "(got TQ1_0 34", Errc::kUnsupported},
+      {"Q8_K", tensor({256}, 15), "tensor 'x'", "(got Q8_K 15", Errc::kUnsupported},
       {"I32", tensor({32}, 26), "tensor 'x'", "(got I32 26", Errc::kUnsupported},
       {"info cut off",
        "GGUF" + le(3U) + le(uint64_t{1}) + le(uint64_t{0}) + gguf_string("tensorname") + shape +

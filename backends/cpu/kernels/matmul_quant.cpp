@@ -194,6 +194,8 @@ void matmul_quant(const MatmulArgs& args, const Unpacker& format) noexcept {
   if (is(16, false, Range::k4)) return multiply_all<FormatOf<16, false, Range::k4>>(args, format);
   if (is(16, true, Range::k4)) return multiply_all<FormatOf<16, true, Range::k4>>(args, format);
   if (is(16, false, Range::k6)) return multiply_all<FormatOf<16, false, Range::k6>>(args, format);
+  if (is(16, false, Range::kFull))
+    return multiply_all<FormatOf<16, false, Range::kFull>>(args, format);
   __builtin_trap();  // A format of a new kind needs a line here; the tests run every format.
 }
 

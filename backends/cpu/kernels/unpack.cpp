@@ -33,6 +33,14 @@ constexpr Unpacker kUnpackers[] = {
     unpacker<BlockQ6_K>(DType::kQ6_K, 16, false, 32, Range::k6),
     unpacker<BlockIQ4_NL>(DType::kIQ4_NL, 32, false, kFullBias, Range::kFull),
     unpacker<BlockIQ4_XS>(DType::kIQ4_XS, 32, false, kFullBias, Range::kFull),
+    unpacker<BlockIQ1_S>(DType::kIQ1_S, 32, false, BlockIQ1_S::kOffset, Range::k5),
+    unpacker<BlockIQ1_M>(DType::kIQ1_M, 16, false, BlockIQ1_M::kOffset, Range::k6),
+    unpacker<BlockIQ2_XXS>(DType::kIQ2_XXS, 32, false, kFullBias, Range::kFull),
+    unpacker<BlockIQ2_XS>(DType::kIQ2_XS, 16, false, kFullBias, Range::kFull),
+    unpacker<BlockIQ2_S>(DType::kIQ2_S, 16, false, kFullBias, Range::kFull),
+    unpacker<BlockIQ3_XXS>(DType::kIQ3_XXS, 32, false, kFullBias, Range::kFull),
+    unpacker<BlockIQ3_S>(DType::kIQ3_S, 32, false, kFullBias, Range::kFull),
+    unpacker<BlockMXFP4>(DType::kMXFP4, 32, false, kMxfp4Offset, Range::k5),
 };
 
 }  // namespace

@@ -2,12 +2,18 @@
 // the formats that carry few of a model's bytes.
 #pragma once
 
-#include <type_traits>
-
 #include "backends/cpu/simd/dot_i8.h"
 #include "backends/cpu/simd/half.h"
+#include "quant/iq1_m.h"
+#include "quant/iq1_s.h"
+#include "quant/iq2_s.h"
+#include "quant/iq2_xs.h"
+#include "quant/iq2_xxs.h"
+#include "quant/iq3_s.h"
+#include "quant/iq3_xxs.h"
 #include "quant/iq4_nl.h"
 #include "quant/iq4_xs.h"
+#include "quant/mxfp4.h"
 #include "quant/q2_k.h"
 #include "quant/q3_k.h"
 #include "quant/q4_0.h"
@@ -119,12 +125,42 @@ inline void unpack_block(const BlockIQ4_XS& block, uint8_t* bytes, float* scale,
   for (int g = 0; g < 8; ++g) scale[g] = d * static_cast<float>(scales[g] - 32);
 }
 
+inline void unpack_block(const BlockMXFP4& block, uint8_t* bytes, float* scale, float*) {
+  unpack_bits<4, 16>(block.qs, bytes);
+  for (int i = 0; i < 32; ++i)
+    bytes[i] = static_cast<uint8_t>(kMxfp4Levels[bytes[i]] + kMxfp4Offset);
+  *scale = mxfp4_scale(block.e);
+}
+
+/// The IQ1, IQ2 and IQ3 formats.
+template <IqBlock Block>
+inline void unpack_block(const Block& block, uint8_t* bytes, float* scale, float*) {
+  uint8_t scales[256 / Block::kGroup];
+  unpack_levels(block, bytes, scales);
+  if constexpr (Block::kOffset == 0) {
+    for (int i = 0; i < 256; ++i) bytes[i] = static_cast<uint8_t>(bytes[i] + kFullBias);
+  }
+  const float d = half_to_float(packed_d(block)) * Block::kUnit;
+  for (size_t g = 0; g < 256 / Block::kGroup; ++g)
+    scale[g] = d * static_cast<float>(2 * scales[g] + 1);
+}
+
+/// Weights that share a scale.
+template <class Block>
+inline constexpr int kGroupLen = 32;
+template <>
+inline constexpr int kGroupLen<BlockQ2_K> = 16;
+template <>
+inline constexpr int kGroupLen<BlockQ3_K> = 16;
+template <>
+inline constexpr int kGroupLen<BlockQ6_K> = 16;
+template <IqBlock Block>
+inline constexpr int kGroupLen<Block> = static_cast<int>(Block::kGroup);
+
 /// n consecutive blocks.
 template <class Block>
 void unpack_all(const Block* block, int n, uint8_t* bytes, float* scale, float* min) {
-  constexpr bool kGroupsOf16 = std::is_same_v<Block, BlockQ2_K> ||
-                               std::is_same_v<Block, BlockQ3_K> || std::is_same_v<Block, BlockQ6_K>;
-  constexpr int kGroups = static_cast<int>(Block::kLen) / (kGroupsOf16 ? 16 : 32);
+  constexpr int kGroups = static_cast<int>(Block::kLen) / kGroupLen<Block>;
   for (int b = 0; b < n; ++b, ++block) {
     unpack_block(*block, bytes, scale, min);
     bytes += Block::kLen;

@@ -1,6 +1,7 @@
 // What the kernel tests share: random blocks of every format and the reference product.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <random>
@@ -50,6 +51,24 @@ inline std::vector<size_t> half_offsets(DType dtype) {
   }
 }
 
+/// Sets every scale of a block to what draw() gives; MXFP4 takes the power of two below it.
+template <class Draw>
+void put_scales(DType dtype, const Draw& draw, uint8_t* block) {
+  if (dtype == DType::kMXFP4) {
+    const float scale = std::fabs(draw());
+    block[0] = static_cast<uint8_t>(scale > 0.0f ? 128 + std::ilogb(scale) : 0);
+  } else if (dtype == DType::kIQ1_M) {  // Four bits in each of the last four words.
+    const uint16_t half = f32_to_f16(draw());
+    for (size_t i = 49, shift = 0; i < 56; i += 2, shift += 4)
+      block[i] = static_cast<uint8_t>((block[i] & 15) | (half >> shift & 15) << 4);
+  } else {
+    for (const size_t offset : half_offsets(dtype)) {
+      const uint16_t half = f32_to_f16(draw());
+      std::memcpy(block + offset, &half, 2);
+    }
+  }
+}
+
 enum class Fill { kRandom, kZeros, kOnes, kZeroScale, kDenormalScale, kHugeScale };
 
 /// n_rows rows of n_cols weights: random numbers for float formats, for block formats random bits
@@ -71,16 +90,15 @@ inline std::vector<uint8_t> random_weights(std::mt19937& rng, DType dtype, int n
   }
   for (uint8_t& byte : bytes)
     byte = static_cast<uint8_t>(fill == Fill::kZeros ? 0 : fill == Fill::kOnes ? 0xFF : rng());
-  for (size_t block = 0; block < bytes.size(); block += format.block_bytes) {
-    for (const size_t offset : half_offsets(dtype)) {
-      float scale = 0.01f + static_cast<float>(rng() % 1000) / 1000.0f;
-      if (fill == Fill::kZeroScale) scale = 0.0f;
-      if (fill == Fill::kDenormalScale) scale = 0x1p-23f;
-      if (fill == Fill::kHugeScale) scale = 65504.0f;
-      const uint16_t half = f32_to_f16(rng() % 2 == 0 ? scale : -scale);
-      std::memcpy(&bytes[block + offset], &half, 2);
-    }
-  }
+  const auto draw = [&] {
+    float scale = 0.01f + static_cast<float>(rng() % 1000) / 1000.0f;
+    if (fill == Fill::kZeroScale) scale = 0.0f;
+    if (fill == Fill::kDenormalScale) scale = 0x1p-23f;
+    if (fill == Fill::kHugeScale) scale = 65504.0f;
+    return rng() % 2 == 0 ? scale : -scale;
+  };
+  for (size_t block = 0; block < bytes.size(); block += format.block_bytes)
+    put_scales(dtype, draw, &bytes[block]);
   return bytes;
 }
 
