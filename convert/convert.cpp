@@ -21,6 +21,13 @@ bool quantizes_again(const PlannedTensor& tensor) {
          });
 }
 
+/// Weights whose errors ought to be weighed, and would not be.
+bool lacks_importance(const PlannedTensor& tensor) {
+  const DType dtype = tensor.desc.dtype;
+  return needs_importance(dtype) &&
+         !std::ranges::all_of(tensor.slabs, [&](const Slab& s) { return is_copy(s, dtype); });
+}
+
 }  // namespace
 
 Result<Conversion> Conversion::prepare(Source source, const TypeChoices& choices,
@@ -57,6 +64,11 @@ Status Conversion::choose_types(const TypeChoices& choices) {
   }
   if (choices.budget) MINKE_TRY(fit_to_size(*choices.budget, free));
   for (const PlannedTensor& tensor : tensors()) {
+    if (importance_ == nullptr && lacks_importance(tensor))
+      return fail(Errc::kUsage,
+                  "{} for '{}': so few bits need an importance matrix (give --imatrix FILE; "
+                  "`minke imatrix` makes one)",
+                  dtype_name(tensor.desc.dtype), printable(tensor.name));
     if (choices.allow_requantize || !quantizes_again(tensor)) continue;
     return fail(Errc::kUnsupported,
                 "{}: tensor '{}': is {} already, and would lose again as {} (convert from the "

@@ -48,7 +48,8 @@ class Conversion {
   /// Chooses every tensor's type. With an importance matrix errors count by what comes into each
   /// column. A size budget needs one with sensitivities, and reads samples of the source. Errors:
   /// kUnsupported (weights would be quantized a second time), kShape (the matrix is another
-  /// model's), kUsage (the budget is too small; no sensitivities), kIo, kContent.
+  /// model's), kUsage (the budget is too small; no sensitivities; a type that needs_importance()
+  /// without a matrix), kIo, kContent.
   static Result<Conversion> prepare(Source source, const TypeChoices& choices,
                                     std::shared_ptr<const ImportanceMatrix> importance = nullptr);
   /// The same for a Hugging Face checkpoint; `recipe` lives on. Errors: see open_checkpoint.

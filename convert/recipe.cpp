@@ -19,7 +19,46 @@ constexpr std::array kRecipes = {
     Recipe{"Q4_K_S", DType::kQ4_K, 14},   Recipe{"Q4_K_M", DType::kQ4_K, 15},
     Recipe{"Q5_K_S", DType::kQ5_K, 16},   Recipe{"Q5_K_M", DType::kQ5_K, 17},
     Recipe{"Q6_K", DType::kQ6_K, 18},     Recipe{"IQ4_NL", DType::kIQ4_NL, 25},
-    Recipe{"IQ4_XS", DType::kIQ4_XS, 30},
+    Recipe{"IQ4_XS", DType::kIQ4_XS, 30}, Recipe{"IQ1_S", DType::kIQ1_S, 24},
+    Recipe{"IQ1_M", DType::kIQ1_M, 31},   Recipe{"IQ2_XXS", DType::kIQ2_XXS, 19},
+    Recipe{"IQ2_XS", DType::kIQ2_XS, 20}, Recipe{"IQ2_S", DType::kIQ2_XS, 28},
+    Recipe{"IQ2_M", DType::kIQ2_S, 29},   Recipe{"IQ3_XXS", DType::kIQ3_XXS, 23},
+    Recipe{"IQ3_XS", DType::kIQ3_S, 22},  Recipe{"IQ3_S", DType::kIQ3_S, 26},
+    Recipe{"IQ3_M", DType::kIQ3_S, 27},   Recipe{"MXFP4_MOE", DType::kMXFP4, 38},
+};
+
+/// What the mixes of the smallest formats store in other types than their base.
+struct SmallMix {
+  std::string_view name;
+  DType output;
+  DType embeddings;
+  DType queries;
+  DType attention_output;
+  DType first_down;      ///< Down projections of the first eighth of the layers.
+  DType middle_gate_up;  ///< Those that are not in the first or last eighth.
+};
+
+constexpr std::array kSmallMixes = {
+    SmallMix{"IQ1_S", DType::kQ5_K, DType::kQ2_K, DType::kIQ1_S, DType::kIQ2_XXS, DType::kQ2_K,
+             DType::kIQ1_S},
+    SmallMix{"IQ1_M", DType::kQ5_K, DType::kQ2_K, DType::kIQ1_M, DType::kIQ2_XXS, DType::kQ2_K,
+             DType::kIQ1_M},
+    SmallMix{"IQ2_XXS", DType::kQ5_K, DType::kQ2_K, DType::kIQ2_XXS, DType::kIQ2_XXS, DType::kQ2_K,
+             DType::kIQ2_XXS},
+    SmallMix{"IQ2_XS", DType::kQ5_K, DType::kQ2_K, DType::kIQ2_XS, DType::kIQ2_XS, DType::kQ2_K,
+             DType::kIQ2_XS},
+    SmallMix{"IQ2_S", DType::kQ5_K, DType::kIQ3_S, DType::kIQ2_XS, DType::kIQ3_S, DType::kIQ3_S,
+             DType::kIQ2_XS},
+    SmallMix{"IQ2_M", DType::kQ5_K, DType::kIQ3_S, DType::kIQ2_S, DType::kIQ3_S, DType::kIQ3_S,
+             DType::kIQ2_S},
+    SmallMix{"IQ3_XXS", DType::kQ5_K, DType::kIQ3_S, DType::kIQ2_S, DType::kIQ3_S, DType::kIQ3_XXS,
+             DType::kIQ3_XXS},
+    SmallMix{"IQ3_XS", DType::kQ6_K, DType::kIQ3_S, DType::kIQ3_XXS, DType::kIQ3_S, DType::kIQ3_S,
+             DType::kIQ3_XXS},
+    SmallMix{"IQ3_S", DType::kQ6_K, DType::kIQ3_S, DType::kIQ3_S, DType::kIQ3_S, DType::kIQ3_S,
+             DType::kIQ3_S},
+    SmallMix{"IQ3_M", DType::kQ6_K, DType::kIQ3_S, DType::kIQ3_S, DType::kQ4_K, DType::kQ4_K,
+             DType::kIQ3_S},
 };
 
 bool same_ignoring_case(std::string_view a, std::string_view b) {
@@ -70,6 +109,26 @@ DType attention_output(const Recipe& recipe) {
   return recipe.base;
 }
 
+bool contains(std::string_view name, std::string_view part) {
+  return name.find(part) != std::string_view::npos;
+}
+
+DType small_type(const Recipe& recipe, const SmallMix& mix, std::string_view name,
+                 int64_t n_layers) {
+  const int64_t layer = layer_of(name);
+  const bool is_first = layer < n_layers / 8;
+  if (name == "output.weight") return mix.output;
+  if (name == "token_embd.weight") return mix.embeddings;
+  // Values: 27 of them are a thousandth of V2-Lite, and all that attention gives passes them.
+  if (contains(name, ".attn_v_b.")) return DType::kQ4_K;
+  if (contains(name, ".attn_q.")) return mix.queries;
+  if (contains(name, ".attn_output.")) return mix.attention_output;
+  if (contains(name, ".ffn_down")) return is_first ? mix.first_down : recipe.base;
+  const bool is_middle = !is_first && layer < 7 * n_layers / 8;
+  const bool is_gate_or_up = contains(name, ".ffn_gate") || contains(name, ".ffn_up");
+  return is_gate_or_up && is_middle ? mix.middle_gate_up : recipe.base;
+}
+
 /// Formats of 32-value blocks that take the place of those of 256.
 DType narrower(DType dtype) {
   switch (dtype) {
@@ -84,7 +143,7 @@ DType narrower(DType dtype) {
     case DType::kIQ4_XS:
       return DType::kIQ4_NL;
     default:
-      return dtype;
+      return needs_importance(dtype) ? DType::kIQ4_NL : dtype;
   }
 }
 
@@ -115,15 +174,39 @@ bool stays_float(std::string_view tensor_name, const Shape& shape) noexcept {
 DType recipe_type(const Recipe& recipe, std::string_view tensor_name, const Shape& shape,
                   int64_t n_layers) {
   if (is_float_format(recipe.base)) return recipe.base;
+  if (recipe.base == DType::kMXFP4) {
+    return contains(tensor_name, "_exps.") ? DType::kMXFP4 : DType::kQ8_0;
+  }
+  const auto mix = std::ranges::find(kSmallMixes, recipe.name, &SmallMix::name);
+  if (mix != kSmallMixes.end()) {
+    const DType dtype = small_type(recipe, *mix, tensor_name, n_layers);
+    const bool is_output = tensor_name == "output.weight";
+    return is_output && !divides(dtype, shape.cols()) ? DType::kQ8_0 : dtype;
+  }
   if (tensor_name == "output.weight") {
     // The largest single share of a token's error: never below 6 bits.
     const bool keeps = recipe.base == DType::kQ8_0 || !divides(recipe.base, shape.cols());
     return keeps ? DType::kQ8_0 : DType::kQ6_K;
   }
-  if (tensor_name.find(".ffn_down") != std::string_view::npos) {
+  if (contains(tensor_name, ".ffn_down")) {
     return down_projection(recipe, layer_of(tensor_name), n_layers);
   }
   return tensor_name.ends_with(".attn_output.weight") ? attention_output(recipe) : recipe.base;
+}
+
+bool needs_importance(DType dtype) noexcept {
+  switch (dtype) {
+    case DType::kIQ1_S:
+    case DType::kIQ1_M:
+    case DType::kIQ2_XXS:
+    case DType::kIQ2_XS:
+    case DType::kIQ2_S:
+    case DType::kIQ3_XXS:
+    case DType::kIQ3_S:
+      return true;
+    default:
+      return false;
+  }
 }
 
 DType fitting_type(DType wanted, int64_t cols) {

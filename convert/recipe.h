@@ -28,9 +28,14 @@ bool stays_float(std::string_view tensor_name, const Shape& shape) noexcept;
 
 /// What a recipe wants for a matrix by its GGUF name, whatever its row length: the output is Q6_K,
 /// down projections of the first, the last and every third layer get more bits in the mixed
-/// recipes.
+/// recipes. Those of the IQ1, IQ2 and IQ3 formats store what is small and counts much in larger
+/// types, as llama.cpp does; MXFP4_MOE is for the experts, all else is Q8_0.
 DType recipe_type(const Recipe& recipe, std::string_view tensor_name, const Shape& shape,
                   int64_t n_layers);
+
+/// Formats of so few bits that they are worthless unless errors are put where they matter least:
+/// the IQ1, IQ2 and IQ3 ones.
+bool needs_importance(DType dtype) noexcept;
 
 /// The type itself if its blocks divide a row of `cols` values; else one of blocks of 32 values
 /// that takes its place, or F16.

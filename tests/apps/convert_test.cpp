@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "apps/convert_progress.h"
+#include "convert/imatrix.h"
 #include "runtime/gguf_reader.h"
 #include "tests/apps/run_minke.h"
 #include "tests/convert/checkpoint_builder.h"
@@ -84,6 +85,34 @@ TEST_CASE("convert ends with one line and the right code when it cannot work") {
   model.config["hidden_size"] = 0;
   model.write(dir / "m");
   check_refused(run_convert({dir / "m", "-o", to, "--type", "F32"}), 65, "'hidden_size': got 0");
+}
+
+TEST_CASE("types of very few bits are refused without an importance matrix") {
+  const TempDir dir;
+  TinyModel().write(dir / "m");
+  const std::string from = dir / "m", to = dir / "a.gguf", matrix = dir / "i.gguf";
+  const std::vector<std::string> by_recipe = {from, "-o", to, "--type", "IQ2_XS", "--pure"};
+  const std::vector<std::string> by_rule = {
+      from, "-o", to, "--type", "Q8_0", "--tensor-type", "blk.0.ffn_down=iq1_s"};
+  check_refused(run_convert(by_recipe), 1, "--imatrix");
+  check_refused(run_convert(by_rule), 1, "IQ1_S for 'blk.0.ffn_down.weight'");
+  CHECK_FALSE(fs::exists(to));
+
+  convert::ImportanceMatrix importance;
+  importance.entries["blk.0.ffn_down.weight"] = {std::vector<float>(TinyModel::kDenseFf, 1), {1}};
+  REQUIRE(convert::write_imatrix(matrix, importance));
+  for (std::vector<std::string> arguments : {by_recipe, by_rule}) {
+    arguments.insert(arguments.end(), {"--imatrix", matrix, "--force"});
+    const RunResult result = run_convert(arguments);
+    INFO(result.err);
+    CHECK(result.exit_code == 0);
+    const auto type = GgufFile::open(to)->find_tensor("blk.0.ffn_down.weight")->desc.dtype;
+    CHECK(type == (arguments[4] == "IQ2_XS" ? DType::kIQ2_XS : DType::kIQ1_S));
+  }
+  // What has such a type already keeps it.
+  const RunResult copy = run_minke({"quantize", to, "-o", dir / "b.gguf", "--type", "COPY"});
+  INFO(copy.err);
+  CHECK(copy.exit_code == 0);
 }
 
 TEST_CASE("an interrupted conversion ends with 130 and leaves nothing") {

@@ -69,7 +69,7 @@ struct TinyModel {
 
   static constexpr int64_t kVocab = 5000;  // more rows than one piece of the conversion has
   static constexpr int64_t kHidden = 64, kHeads = 2, kNope = 32, kRope = 8, kV = 16, kLatent = 32,
-                           kDenseFf = 96, kExperts = 4, kExpertFf = 32;
+                           kDenseFf = 256, kExperts = 4, kExpertFf = 32;
 
   TinyModel() {
     make_config();

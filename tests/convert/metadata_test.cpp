@@ -22,7 +22,7 @@ TEST_CASE("metadata has the keys and types that readers of deepseek2 expect") {
       {"deepseek2.block_count", 2},
       {"deepseek2.context_length", 2560},
       {"deepseek2.embedding_length", 64},
-      {"deepseek2.feed_forward_length", 96},
+      {"deepseek2.feed_forward_length", 256},
       {"deepseek2.vocab_size", 5000},
       {"deepseek2.leading_dense_block_count", 1},
       {"deepseek2.attention.head_count", 2},

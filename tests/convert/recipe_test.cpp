@@ -120,6 +120,33 @@ TEST_CASE("the small recipes give more bits to the tensors that need them") {
   CHECK(choice("IQ4_NL", "blk.9.attn_k_b.weight") == DType::kIQ4_NL);
 }
 
+TEST_CASE("the smallest recipes store in larger types what is small and counts much") {
+  CHECK(choice("IQ2_XXS", "token_embd.weight") == DType::kQ2_K);
+  CHECK(choice("IQ2_XXS", "output.weight") == DType::kQ5_K);
+  CHECK(choice("IQ2_XXS", "blk.5.attn_v_b.weight") == DType::kQ4_K);
+  CHECK(choice("IQ2_XXS", "blk.5.attn_output.weight") == DType::kIQ2_XXS);
+  CHECK(choice("IQ2_XXS", "blk.1.ffn_down_shexp.weight") == DType::kQ2_K);
+  CHECK(choice("IQ2_XXS", "blk.5.ffn_down_shexp.weight") == DType::kIQ2_XXS);
+  CHECK(choice("IQ2_XXS", "blk.5.ffn_down_exps.weight") == DType::kIQ4_NL);
+  CHECK(choice("IQ2_XXS", "blk.5.attn_k_b.weight") == DType::kIQ4_NL);
+  CHECK(choice("IQ1_S", "blk.5.attn_output.weight") == DType::kIQ2_XXS);
+  CHECK(choice("IQ1_M", "blk.5.ffn_up_exps.weight") == DType::kIQ1_M);
+  CHECK(choice("IQ2_S", "blk.5.ffn_up_exps.weight") == DType::kIQ2_XS);
+  CHECK(choice("IQ2_M", "blk.5.ffn_up_exps.weight") == DType::kIQ2_S);
+  CHECK(choice("IQ2_M", "token_embd.weight") == DType::kIQ3_S);
+  CHECK(choice("IQ3_XXS", "blk.5.attn_q.weight") == DType::kIQ2_S);
+  CHECK(choice("IQ3_XXS", "blk.5.attn_output.weight") == DType::kIQ3_S);
+  CHECK(choice("IQ3_XS", "blk.1.ffn_up_exps.weight") == DType::kIQ3_S);
+  CHECK(choice("IQ3_XS", "blk.5.ffn_up_exps.weight") == DType::kIQ3_XXS);
+  CHECK(choice("IQ3_XS", "blk.26.ffn_up_exps.weight") == DType::kIQ3_S);
+  CHECK(choice("IQ3_XS", "output.weight") == DType::kQ6_K);
+  CHECK(choice("IQ3_M", "blk.2.ffn_down_shexp.weight") == DType::kQ4_K);
+  CHECK(choice("IQ3_M", "blk.2.attn_output.weight") == DType::kQ4_K);
+  CHECK(count("MXFP4_MOE") == std::map<DType, int>{{DType::kMXFP4, 3 * 26},
+                                                   {DType::kQ8_0, 296 - 3 * 26},
+                                                   {DType::kF32, 108}});
+}
+
 TEST_CASE("a row that no block divides is stored as F16") {
   const Recipe& recipe = *find_recipe("Q4_K_M");
   CHECK(chosen(recipe, "blk.0.attn_k_b.weight", {2, 32, 24}, 4) == DType::kF16);
