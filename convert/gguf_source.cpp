@@ -121,7 +121,7 @@ class GgufPlanner {
 
 Result<Source> open_gguf(const std::filesystem::path& path, const GgufModel& model) {
   MINKE_ASSIGN(GgufFile file, GgufFile::open(path));
-  const auto storage = std::make_shared<GgufStorage>(std::move(file), std::vector<InputFile>());
+  const auto storage = std::make_shared<GgufStorage>(GgufStorage{std::move(file), {}});
   uint64_t bytes = 0;
   // Weights are read, not mapped: a file that is cut short meanwhile gives an error, and mapped
   // pages would count as this program's memory.

@@ -34,8 +34,8 @@ Result<Source> open_checkpoint(const std::filesystem::path& dir) {
   MINKE_ASSIGN(HfConfig config, read_hf_config(dir));
   MINKE_ASSIGN(HfGeneration generation, read_hf_generation(dir));
   MINKE_ASSIGN(HfTokenizer tokenizer, read_hf_tokenizer(dir, config));
-  const auto storage = std::make_shared<const CheckpointStorage>(
-      std::move(checkpoint), std::move(config), generation, std::move(tokenizer));
+  const auto storage = std::make_shared<const CheckpointStorage>(CheckpointStorage{
+      std::move(checkpoint), std::move(config), generation, std::move(tokenizer)});
 
   Source source;
   source.path = dir;
