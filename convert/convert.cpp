@@ -7,6 +7,7 @@
 
 #include "convert/journal.h"
 #include "convert/pipeline.h"
+#include "convert/source_hashes.h"
 #include "runtime/gguf_writer.h"
 #include "runtime/utf8.h"
 
@@ -190,6 +191,7 @@ Status Conversion::run(const std::filesystem::path& output, int n_threads,
   write_importance(writer);
   for (const PlannedTensor& tensor : tensors()) writer.add_tensor(tensor.name, tensor.desc);
   writer.keep_hashes();
+  writer.set_late_strings(SourceHashes::kKey, SourceHashes::placeholders(source_.files));
   const Sha256Digest job = job_digest(writer);
   std::vector<Sha256Digest> journalled;
   if (resumes) {
@@ -232,7 +234,10 @@ Status Conversion::write_tensors(size_t first, const PipelineShape& shape,
     return go_on() ? Status{} : fail(Errc::kCancelled, "interrupted");
   };
   if (!go_on()) return fail(Errc::kCancelled, "interrupted");
-  return run_pipeline(rest, shape, write, go_on);
+  SourceHashes hashes(source_.files);
+  MINKE_TRY(run_pipeline(rest, shape, write, go_on));
+  MINKE_ASSIGN(const auto lines, hashes.wait(go_on));
+  return writer.replace_strings(SourceHashes::kKey, lines);
 }
 
 }  // namespace minke::convert

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "convert/source.h"
+#include "convert/source_hashes.h"
 #include "runtime/gguf_reader.h"
 #include "runtime/utf8.h"
 
@@ -31,7 +32,8 @@ bool is_replaced(std::string_view key, const GgufModel& model) {
       "deepseek2.attention.value_length_mla",
   };
   if (model.n_groups_to_add > 0 && key.starts_with("deepseek2.expert_group_")) return true;
-  return std::ranges::find(kKeys, key) != kKeys.end() || key.starts_with("quantize.imatrix.");
+  return std::ranges::find(kKeys, key) != kKeys.end() || key.starts_with("quantize.imatrix.") ||
+         key == SourceHashes::kKey;
 }
 
 void write_gguf_metadata(const GgufFile& file, const GgufModel& model, GgufWriter& writer) {

@@ -29,9 +29,10 @@ TokenFinder::Match TokenFinder::longest_at(std::string_view text, size_t begin) 
     if (left.front().text.size() == depth) match = {begin, depth, left.front().id};
     const int next = byte_at(text, begin + depth);
     if (next < 0) break;
-    const auto same = std::ranges::equal_range(
-        left, next, {}, [depth](const Token& token) { return byte_at(token.text, depth); });
-    left = {same.begin(), same.end()};
+    const auto byte_of = [depth](const Token& token) { return byte_at(token.text, depth); };
+    // Not std::ranges::equal_range, which clang 14 cannot compile.
+    left = {std::ranges::lower_bound(left, next, {}, byte_of),
+            std::ranges::upper_bound(left, next, {}, byte_of)};
   }
   return match;
 }

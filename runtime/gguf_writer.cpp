@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <map>
 #include <optional>
 #include <set>
 #include <type_traits>
@@ -33,6 +34,18 @@ void put_string(std::string& out, std::string_view text) {
   out += text;
 }
 
+std::string encoded(std::span<const std::string> values) {
+  std::string out;
+  for (const std::string& value : values) put_string(out, value);
+  return out;
+}
+
+/// Where the elements of an array of strings stand in the encoded entries.
+struct LateStrings {
+  uint64_t begin;
+  uint64_t n_bytes;
+};
+
 }  // namespace
 
 struct GgufWriter::Impl {
@@ -45,6 +58,7 @@ struct GgufWriter::Impl {
   std::vector<uint64_t> sizes;
   uint64_t data_bytes = 0;  // of the tensors declared so far, padded
   std::set<std::string, std::less<>> keys;
+  std::map<std::string, LateStrings, std::less<>> late;
   std::set<std::string, std::less<>> names;
   bool in_data = false;
   size_t current = 0;  // the tensor that write() goes on with
@@ -154,8 +168,13 @@ void GgufWriter::set_string(std::string_view key, std::string_view value) {
 }
 
 void GgufWriter::set_strings(std::string_view key, std::span<const std::string> values) {
-  std::string& out = impl_->array(key, GgufType::kString, values.size());
-  for (const std::string& value : values) put_string(out, value);
+  impl_->array(key, GgufType::kString, values.size()) += encoded(values);
+}
+
+void GgufWriter::set_late_strings(std::string_view key, std::span<const std::string> values) {
+  set_strings(key, values);
+  const uint64_t n_bytes = encoded(values).size();
+  impl_->late.emplace(key, LateStrings{impl_->entries.size() - n_bytes, n_bytes});
 }
 
 void GgufWriter::set_i32s(std::string_view key, std::span<const int32_t> values) {
@@ -256,6 +275,15 @@ Status GgufWriter::write(std::span<const std::byte> bytes) {
   if (impl.keeps_hashes) impl.hash.update(bytes);
   impl.current_done += bytes.size();
   return bytes.size() == left ? impl.next_tensor() : Status{};
+}
+
+Status GgufWriter::replace_strings(std::string_view key, std::span<const std::string> values) {
+  const auto late = impl_->late.find(key);
+  const std::string bytes = encoded(values);
+  MINKE_CHECK(impl_->in_data && late != impl_->late.end() && late->second.n_bytes == bytes.size(),
+              "key '{}': {} bytes", key, bytes.size());
+  return impl_->file.overwrite(Impl::kHeaderBytes + late->second.begin,
+                               std::as_bytes(std::span(bytes)));
 }
 
 Status GgufWriter::flush() { return impl_->file.flush(); }

@@ -39,6 +39,8 @@ class GgufWriter {
   void set_bool(std::string_view key, bool value);
   void set_string(std::string_view key, std::string_view value);
   void set_strings(std::string_view key, std::span<const std::string> values);
+  /// The same, but replace_strings() may give others of the same lengths until finish().
+  void set_late_strings(std::string_view key, std::span<const std::string> values);
   void set_i32s(std::string_view key, std::span<const int32_t> values);
   void set_f32s(std::string_view key, std::span<const float> values);
   /// Copies an entry of another file as it stands. Keys that describe the other file's own layout
@@ -53,7 +55,8 @@ class GgufWriter {
   /// Size of the finished file, from what was declared.
   uint64_t planned_bytes() const;
 
-  /// Digest of everything before the data, with zeros for the hashes: files that differ in a key,
+  /// Digest of everything before the data, with zeros for the hashes and late strings as they were
+  /// set: files that differ in a key,
   /// or in a tensor's name, type or shape, have another one.
   Sha256Digest header_digest() const;
 
@@ -72,6 +75,8 @@ class GgufWriter {
   /// Appends bytes of the current tensor; moves to the next when it is complete. More bytes than
   /// declared is a programmer's mistake.
   Status write(std::span<const std::byte> bytes);
+  /// After begin_data() or resume_data(). Errors: kIo.
+  Status replace_strings(std::string_view key, std::span<const std::string> values);
   /// Gives what was written to the system, which keeps it when the program is killed. Errors: kIo.
   Status flush();
   /// Errors: kIo; MINKE_CHECK that every tensor is complete.

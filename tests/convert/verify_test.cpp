@@ -55,6 +55,11 @@ TEST_CASE("a converted file holds the SHA-256 of every tensor, and is good") {
     hash.update(file.tensors()[i].data);
     CHECK(std::ranges::equal(hash.finish(), entry->encoded.subspan(32 * i, 32)));
   }
+  Sha256 source;
+  const std::string checkpoint = test::read_file(dir / "m/model.safetensors");
+  source.update(std::as_bytes(std::span(checkpoint)));
+  CHECK(file.get_strings("minke.source_sha256") ==
+        std::vector<std::string_view>{to_hex(source.finish()) + "  model.safetensors"});
   for (const int n_threads : {1, 3}) {
     const VerifyReport report = verified(dir / "m.gguf", n_threads);
     CHECK(report.has_hashes);
