@@ -1,14 +1,11 @@
-// The parts of the encoders' search (search.h): how well given scales fit a run of values, and the
-// scales that fit it best. Used by search.cpp and search_super.cpp only.
-//
-// All sums run over four lanes in one order: results are the same on every machine.
+// A block made ready for the search of its scales: values, weights, and where scales can lie. Used
+// by the IQ1, IQ2 and IQ3 encoders; those of search.h have it in vectors (search/prepared.h).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #include "quant/half.h"
-#include "quant/search.h"
 
 namespace minke {
 
@@ -55,37 +52,5 @@ struct ScaleFit {
   float rq;     ///< sum of w r q
   float qq;     ///< sum of w q q
 };
-ScaleFit fit_scale(const Run& run, float scale, const Levels& levels) noexcept;
-/// The codes (level indices) behind fit_scale.
-void assign_codes(const Run& run, float scale, const Levels& levels, uint8_t* codes) noexcept;
-
-struct BestScale {
-  float scale;
-  ScaleFit fit;
-};
-/// The scale, on the grid if there is one, with the least error.
-BestScale search_scale(const Run& run, const Levels& levels, const HalfGrid* grid) noexcept;
-
-/// How x ~ scale * q + offset fits with the nearest q of 0..max_code; r = x - scale * q - offset.
-struct AffineFit {
-  float error;  ///< sum of w r r
-  float rq;     ///< sum of w r q
-  float r;      ///< sum of w r
-  float qq;     ///< sum of w q q
-  float q;      ///< sum of w q
-  float w;      ///< sum of w
-};
-AffineFit fit_affine(const Run& run, float scale, float offset, int max_code) noexcept;
-void assign_affine_codes(const Run& run, float scale, float offset, int max_code,
-                         uint8_t* codes) noexcept;
-
-struct BestAffine {
-  float scale;
-  float offset;
-  AffineFit fit;
-};
-/// The pair with the least error, on the grid if there is one (a nullptr grid stands for a format
-/// with super-blocks, whose offsets are <= 0).
-BestAffine search_affine(const Run& run, int max_code, const HalfGrid* grid) noexcept;
 
 }  // namespace minke

@@ -49,9 +49,22 @@ template <class Block>
 void encode_row(const float* values, const float* importance, void* blocks,
                 size_t n_blocks) noexcept {
   auto* block = static_cast<Block*>(blocks);
-  for (size_t i = 0; i < n_blocks; ++i) {
-    const size_t first = i * Block::kLen;
-    encode_block(values + first, importance != nullptr ? importance + first : nullptr, block[i]);
+  const auto weights = [importance](size_t first) {
+    return importance != nullptr ? importance + first : nullptr;
+  };
+  if constexpr (requires { Block::kRule; }) {
+    typename decltype(Block::kRule)::Codes codes[kEncodeBatch];
+    for (size_t i = 0; i < n_blocks; i += kEncodeBatch) {
+      const size_t n = std::min(kEncodeBatch, n_blocks - i);
+      const size_t first = i * Block::kLen;
+      search_codes(Block::kRule, values + first, weights(first), n, codes);
+      for (size_t k = 0; k < n; ++k) pack_block(codes[k], block[i + k]);
+    }
+  } else {
+    for (size_t i = 0; i < n_blocks; ++i) {
+      const size_t first = i * Block::kLen;
+      encode_block(values + first, weights(first), block[i]);
+    }
   }
 }
 

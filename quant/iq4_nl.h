@@ -16,6 +16,7 @@ constexpr Levels kIq4{-127, 113, &kIq4Table};
 //     byte 2..17  qs: byte i is [ q[16+i] | q[i] ], high nibble first
 struct [[gnu::packed]] BlockIQ4_NL {
   static constexpr size_t kLen = 32;
+  static constexpr ScaledRule kRule{scale_rule(kIq4)};
   uint16_t d;
   uint8_t qs[16];
 };
@@ -28,9 +29,7 @@ inline void decode_block(const BlockIQ4_NL& block, float* x) noexcept {
   for (size_t i = 0; i < 32; ++i) x[i] = d * static_cast<float>(kIq4Levels[q[i]]);
 }
 
-inline void encode_block(const float* x, const float* importance, BlockIQ4_NL& block) noexcept {
-  ScaledCodes best;
-  encode_scaled(x, importance, 32, kIq4, best);
+inline void pack_block(const ScaledCodes& best, BlockIQ4_NL& block) noexcept {
   block.d = best.d;
   pack_bits<4, 16>(best.codes, block.qs);
 }

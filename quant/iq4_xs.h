@@ -18,6 +18,7 @@ namespace minke {
 //                  [ q[16+i] | q[i] ], high nibble first
 struct [[gnu::packed]] BlockIQ4_XS {
   static constexpr size_t kLen = 256;
+  static constexpr SuperScaledRule kRule{8, scale_rule(kIq4), scale_rule({-32, 31})};
   uint16_t d;
   uint8_t scales_high[2];
   uint8_t scales_low[4];
@@ -40,9 +41,7 @@ inline void decode_block(const BlockIQ4_XS& block, float* x) noexcept {
   }
 }
 
-inline void encode_block(const float* x, const float* importance, BlockIQ4_XS& block) noexcept {
-  SuperScaledCodes best;
-  encode_super_scaled(x, importance, 8, kIq4, {-32, 31}, best);
+inline void pack_block(const SuperScaledCodes& best, BlockIQ4_XS& block) noexcept {
   block.d = best.d;
   uint8_t scales[8];
   for (size_t j = 0; j < 8; ++j) scales[j] = static_cast<uint8_t>(best.scales[j] + 32);

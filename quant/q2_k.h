@@ -15,6 +15,7 @@ namespace minke {
 //     byte 82..83  dmin, f16
 struct [[gnu::packed]] BlockQ2_K {
   static constexpr size_t kLen = 256;
+  static constexpr SuperAffineRule kRule{16, 3, scale_rule({0, 15})};
   uint8_t scales[16];
   uint8_t qs[64];
   uint16_t d;
@@ -36,9 +37,7 @@ inline void decode_block(const BlockQ2_K& block, float* x) noexcept {
   }
 }
 
-inline void encode_block(const float* x, const float* importance, BlockQ2_K& block) noexcept {
-  SuperAffineCodes best;
-  encode_super_affine(x, importance, 16, 3, 15, best);
+inline void pack_block(const SuperAffineCodes& best, BlockQ2_K& block) noexcept {
   block.d = best.d;
   block.dmin = best.dmin;
   for (size_t j = 0; j < 16; ++j) {

@@ -16,6 +16,7 @@ namespace minke {
 //     byte 108..109  d, f16
 struct [[gnu::packed]] BlockQ3_K {
   static constexpr size_t kLen = 256;
+  static constexpr SuperScaledRule kRule{16, scale_rule({-4, 3}), scale_rule({-32, 31})};
   uint8_t hmask[32];
   uint8_t qs[64];
   uint8_t scales_low[8];
@@ -38,9 +39,7 @@ inline void decode_block(const BlockQ3_K& block, float* x) noexcept {
   }
 }
 
-inline void encode_block(const float* x, const float* importance, BlockQ3_K& block) noexcept {
-  SuperScaledCodes best;
-  encode_super_scaled(x, importance, 16, {-4, 3}, {-32, 31}, best);
+inline void pack_block(const SuperScaledCodes& best, BlockQ3_K& block) noexcept {
   block.d = best.d;
   uint8_t scales[16];
   for (size_t j = 0; j < 16; ++j) scales[j] = static_cast<uint8_t>(best.scales[j] + 32);

@@ -11,6 +11,7 @@ namespace minke {
 //     byte 2..17  qs: byte i is [ q[16+i] | q[i] ], high nibble first
 struct [[gnu::packed]] BlockQ4_0 {
   static constexpr size_t kLen = 32;
+  static constexpr ScaledRule kRule{scale_rule({-8, 7})};
   uint16_t d;
   uint8_t qs[16];
 };
@@ -23,9 +24,7 @@ inline void decode_block(const BlockQ4_0& block, float* x) noexcept {
   for (size_t i = 0; i < 32; ++i) x[i] = d * static_cast<float>(q[i] - 8);
 }
 
-inline void encode_block(const float* x, const float* importance, BlockQ4_0& block) noexcept {
-  ScaledCodes best;
-  encode_scaled(x, importance, 32, {-8, 7}, best);
+inline void pack_block(const ScaledCodes& best, BlockQ4_0& block) noexcept {
   block.d = best.d;
   pack_bits<4, 16>(best.codes, block.qs);
 }

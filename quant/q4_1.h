@@ -12,6 +12,7 @@ namespace minke {
 //     byte 4..19  qs: byte i is [ q[16+i] | q[i] ], high nibble first
 struct [[gnu::packed]] BlockQ4_1 {
   static constexpr size_t kLen = 32;
+  static constexpr AffineRule kRule{15};
   uint16_t d;
   uint16_t m;
   uint8_t qs[16];
@@ -26,9 +27,7 @@ inline void decode_block(const BlockQ4_1& block, float* x) noexcept {
   for (size_t i = 0; i < 32; ++i) x[i] = d * static_cast<float>(q[i]) + m;
 }
 
-inline void encode_block(const float* x, const float* importance, BlockQ4_1& block) noexcept {
-  AffineCodes best;
-  encode_affine(x, importance, 32, 15, best);
+inline void pack_block(const AffineCodes& best, BlockQ4_1& block) noexcept {
   block.d = best.d;
   block.m = best.m;
   pack_bits<4, 16>(best.codes, block.qs);

@@ -12,6 +12,7 @@ namespace minke {
 //     byte 6..21  qs: byte i is [ q[16+i] | q[i] ], their lower four bits, high nibble first
 struct [[gnu::packed]] BlockQ5_0 {
   static constexpr size_t kLen = 32;
+  static constexpr ScaledRule kRule{scale_rule({-16, 15})};
   uint16_t d;
   uint8_t qh[4];
   uint8_t qs[16];
@@ -26,9 +27,7 @@ inline void decode_block(const BlockQ5_0& block, float* x) noexcept {
   for (size_t i = 0; i < 32; ++i) x[i] = d * static_cast<float>(q[i] - 16);
 }
 
-inline void encode_block(const float* x, const float* importance, BlockQ5_0& block) noexcept {
-  ScaledCodes best;
-  encode_scaled(x, importance, 32, {-16, 15}, best);
+inline void pack_block(const ScaledCodes& best, BlockQ5_0& block) noexcept {
   block.d = best.d;
   pack_bits<4, 16>(best.codes, block.qs);
   pack_bits<1, 1, 4>(best.codes, block.qh);

@@ -13,6 +13,7 @@ namespace minke {
 //     byte 8..23  qs: byte i is [ q[16+i] | q[i] ], their lower four bits, high nibble first
 struct [[gnu::packed]] BlockQ5_1 {
   static constexpr size_t kLen = 32;
+  static constexpr AffineRule kRule{31};
   uint16_t d;
   uint16_t m;
   uint8_t qh[4];
@@ -29,9 +30,7 @@ inline void decode_block(const BlockQ5_1& block, float* x) noexcept {
   for (size_t i = 0; i < 32; ++i) x[i] = d * static_cast<float>(q[i]) + m;
 }
 
-inline void encode_block(const float* x, const float* importance, BlockQ5_1& block) noexcept {
-  AffineCodes best;
-  encode_affine(x, importance, 32, 31, best);
+inline void pack_block(const AffineCodes& best, BlockQ5_1& block) noexcept {
   block.d = best.d;
   block.m = best.m;
   pack_bits<4, 16>(best.codes, block.qs);

@@ -16,6 +16,7 @@ namespace minke {
 //                   of a quarter is [ q[32+i] | q[i] ], high nibble first
 struct [[gnu::packed]] BlockQ5_K {
   static constexpr size_t kLen = 256;
+  static constexpr SuperAffineRule kRule{8, 31, scale_rule({0, 63})};
   uint16_t d;
   uint16_t dmin;
   uint8_t scales[12];
@@ -31,9 +32,7 @@ inline void decode_block(const BlockQ5_K& block, float* x) noexcept {
   decode_with_k_scales(block.d, block.dmin, block.scales, q, x);
 }
 
-inline void encode_block(const float* x, const float* importance, BlockQ5_K& block) noexcept {
-  SuperAffineCodes best;
-  encode_super_affine(x, importance, 8, 31, 63, best);
+inline void pack_block(const SuperAffineCodes& best, BlockQ5_K& block) noexcept {
   block.d = best.d;
   block.dmin = best.dmin;
   pack_k_scales(best.scales, best.mins, block.scales);

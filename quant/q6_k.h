@@ -16,6 +16,7 @@ namespace minke {
 //     byte 208..209  d, f16
 struct [[gnu::packed]] BlockQ6_K {
   static constexpr size_t kLen = 256;
+  static constexpr SuperScaledRule kRule{16, scale_rule({-32, 31}), scale_rule({-128, 127})};
   uint8_t ql[128];
   uint8_t qh[64];
   int8_t scales[16];
@@ -34,9 +35,7 @@ inline void decode_block(const BlockQ6_K& block, float* x) noexcept {
   }
 }
 
-inline void encode_block(const float* x, const float* importance, BlockQ6_K& block) noexcept {
-  SuperScaledCodes best;
-  encode_super_scaled(x, importance, 16, {-32, 31}, {-128, 127}, best);
+inline void pack_block(const SuperScaledCodes& best, BlockQ6_K& block) noexcept {
   block.d = best.d;
   for (size_t j = 0; j < 16; ++j) block.scales[j] = static_cast<int8_t>(best.scales[j]);
   pack_bits<4, 64>(best.codes, block.ql);

@@ -10,6 +10,7 @@ namespace minke {
 //     byte 2..33  q, int8, in order
 struct [[gnu::packed]] BlockQ8_0 {
   static constexpr size_t kLen = 32;
+  static constexpr ScaledRule kRule{scale_rule({-127, 127})};
   uint16_t d;
   int8_t qs[32];
 };
@@ -21,9 +22,7 @@ inline void decode_block(const BlockQ8_0& block, float* x) noexcept {
 }
 
 /// -128 is not used: kernels may negate q in eight bits.
-inline void encode_block(const float* x, const float* importance, BlockQ8_0& block) noexcept {
-  ScaledCodes best;
-  encode_scaled(x, importance, 32, {-127, 127}, best);
+inline void pack_block(const ScaledCodes& best, BlockQ8_0& block) noexcept {
   block.d = best.d;
   for (size_t i = 0; i < 32; ++i) block.qs[i] = static_cast<int8_t>(best.codes[i] - 127);
 }

@@ -7,11 +7,13 @@
 
 #include <chrono>
 #include <filesystem>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "apps/convert_progress.h"
+#include "backends/cpu/isa.h"
 #include "convert/imatrix.h"
 #include "runtime/gguf_reader.h"
 #include "tests/apps/run_minke.h"
@@ -48,6 +50,23 @@ TEST_CASE("convert writes the file that --type names") {
   check_refused(run_convert({from, "-o", to, "--type", "F32"}), 1, "already there");
   CHECK(run_convert({from, "-o", to, "--type", "F32", "--force"}).exit_code == 0);
   CHECK(*GgufFile::open(to)->get_uint("general.file_type") == 0);
+}
+
+TEST_CASE("convert writes the same bytes whatever the instruction set") {
+  const TempDir dir;
+  const auto converted = [&](const std::string& isa) {
+    const std::string to = dir / (isa + ".gguf");
+    const RunResult result = run_minke(
+        {"convert", data_path("tiny-236b"), "-o", to, "--type", "Q4_K_M"}, {"MINKE_ISA=" + isa});
+    CHECK_MESSAGE(result.exit_code == 0, result.err);
+    return read_file(to);
+  };
+  std::istringstream names(cpu::available_isa_names());
+  std::string name;
+  names >> name;
+  const auto expected = converted(name);
+  CHECK(!expected.empty());
+  while (names >> name) CHECK(converted(name) == expected);
 }
 
 TEST_CASE("convert --dry-run shows each tensor and writes nothing") {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <random>
@@ -12,6 +13,18 @@
 #include "quant/format.h"
 #include "quant/half.h"
 #include "quant/iq4_nl.h"
+#include "quant/iq4_xs.h"
+#include "quant/q2_k.h"
+#include "quant/q3_k.h"
+#include "quant/q4_0.h"
+#include "quant/q4_1.h"
+#include "quant/q4_k.h"
+#include "quant/q5_0.h"
+#include "quant/q5_1.h"
+#include "quant/q5_k.h"
+#include "quant/q6_k.h"
+#include "quant/q8_0.h"
+#include "quant/search/encoders.h"
 
 using namespace minke;
 
@@ -259,4 +272,74 @@ TEST_CASE("importance moves the error to where it matters less") {
     const Floats half = decode(format, encode(format, x, weights.data()));
     CHECK(std::ranges::all_of(half, [](float v) { return std::isfinite(v); }));
   }
+}
+
+namespace {
+
+using encoders::Encoders;
+
+void search_with(const Encoders& e, const ScaledRule& rule, const float* x, const float* w,
+                 size_t n, ScaledCodes* out) {
+  e.scaled(rule, x, w, n, out);
+}
+void search_with(const Encoders& e, const AffineRule& rule, const float* x, const float* w,
+                 size_t n, AffineCodes* out) {
+  e.affine(rule, x, w, n, out);
+}
+void search_with(const Encoders& e, const SuperScaledRule& rule, const float* x, const float* w,
+                 size_t n, SuperScaledCodes* out) {
+  e.super_scaled(rule, x, w, n, out);
+}
+void search_with(const Encoders& e, const SuperAffineRule& rule, const float* x, const float* w,
+                 size_t n, SuperAffineCodes* out) {
+  e.super_affine(rule, x, w, n, out);
+}
+
+template <class Block>
+Bytes encode_with(const Encoders& e, const Floats& x, const float* importance) {
+  std::vector<typename decltype(Block::kRule)::Codes> codes(x.size() / Block::kLen);
+  search_with(e, Block::kRule, x.data(), importance, codes.size(), codes.data());
+  Bytes bytes(codes.size() * sizeof(Block));
+  for (size_t i = 0; i < codes.size(); ++i) {
+    Block block;
+    pack_block(codes[i], block);
+    std::memcpy(&bytes[i * sizeof(Block)], &block, sizeof(Block));
+  }
+  return bytes;
+}
+
+template <class Block>
+void check_encoders_agree() {
+  CAPTURE(sizeof(Block));
+  for (const Kind& kind : kKinds) {
+    CAPTURE(kind.name);
+    // The last vector of blocks is not a full one.
+    Floats x = draw(kind, 37 * 256);
+    std::fill_n(x.begin() + 256, 256, x[0]);
+    std::fill_n(x.begin() + 1024, 512, 0.0f);
+    std::mt19937 random(5);
+    Floats weights(x.size());
+    for (float& w : weights) w = random() % 8 == 0 ? 0.0f : std::exp(4.0f * normal(random));
+    for (const bool weighed : {false, true}) {
+      const float* importance = weighed ? weights.data() : nullptr;
+      const Bytes expected = encode_with<Block>(*encoders::available().back(), x, importance);
+      for (const Encoders* each : encoders::available()) {
+        CAPTURE(each->name);
+        CHECK(encode_with<Block>(*each, x, importance) == expected);
+      }
+    }
+  }
+}
+
+template <class... Blocks>
+void check_all_encoders_agree() {
+  (check_encoders_agree<Blocks>(), ...);
+}
+
+}  // namespace
+
+TEST_CASE("all instruction sets encode to the same bytes") {
+  REQUIRE(!encoders::available().empty());
+  check_all_encoders_agree<BlockQ4_0, BlockQ4_1, BlockQ5_0, BlockQ5_1, BlockQ8_0, BlockQ2_K,
+                           BlockQ3_K, BlockQ4_K, BlockQ5_K, BlockQ6_K, BlockIQ4_NL, BlockIQ4_XS>();
 }

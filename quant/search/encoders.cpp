@@ -1,0 +1,90 @@
+#include "quant/search/encoders.h"
+
+#include <cstdlib>
+#include <string_view>
+#include <vector>
+
+namespace minke {
+namespace encoders {
+
+#if defined(__x86_64__)
+#define MINKE_ENCODER_ISAS(X) X(avx512) X(avx2) X(scalar)
+#elif defined(__aarch64__)
+#define MINKE_ENCODER_ISAS(X) X(neon)
+#else
+#define MINKE_ENCODER_ISAS(X) X(scalar)
+#endif
+
+#define MINKE_DECLARE(isa)         \
+  namespace isa {                  \
+  extern const Encoders kEncoders; \
+  }
+MINKE_ENCODER_ISAS(MINKE_DECLARE)
+#undef MINKE_DECLARE
+
+namespace {
+
+// Whether processor and operating system support what CMakeLists.txt compiles for.
+bool supported([[maybe_unused]] std::string_view isa) noexcept {
+#if defined(__x86_64__)
+  const bool avx2 = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
+  if (isa == "avx2") return avx2;
+  if (isa == "avx512") {
+    return avx2 && __builtin_cpu_supports("avx512f") != 0 &&
+           __builtin_cpu_supports("avx512cd") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
+           __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512vl") != 0;
+  }
+#endif
+  return true;
+}
+
+// MINKE_ISA may name more than the encoders distinguish: "avx512vnni" is avx512 to them.
+const Encoders& chosen() noexcept {
+  static const Encoders& encoders = []() -> const Encoders& {
+    const char* forced = std::getenv("MINKE_ISA");
+    const std::string_view name = forced != nullptr ? forced : "";
+    for (const Encoders* each : available()) {
+      if (name.starts_with(each->name)) return *each;
+    }
+    return *available().front();
+  }();
+  return encoders;
+}
+
+}  // namespace
+
+std::span<const Encoders* const> available() noexcept {
+  static const std::vector<const Encoders*> all = [] {
+    std::vector<const Encoders*> found;
+#define MINKE_ADD(isa) \
+  if (supported(#isa)) found.push_back(&isa::kEncoders);
+    MINKE_ENCODER_ISAS(MINKE_ADD)
+#undef MINKE_ADD
+    return found;
+  }();
+  return all;
+}
+
+}  // namespace encoders
+
+void search_codes(const ScaledRule& rule, const float* x, const float* importance, size_t n_blocks,
+                  ScaledCodes* out) noexcept {
+  encoders::chosen().scaled(rule, x, importance, n_blocks, out);
+}
+
+void search_codes(const AffineRule& rule, const float* x, const float* importance, size_t n_blocks,
+                  AffineCodes* out) noexcept {
+  encoders::chosen().affine(rule, x, importance, n_blocks, out);
+}
+
+void search_codes(const SuperScaledRule& rule, const float* x, const float* importance,
+                  size_t n_blocks, SuperScaledCodes* out) noexcept {
+  encoders::chosen().super_scaled(rule, x, importance, n_blocks, out);
+}
+
+void search_codes(const SuperAffineRule& rule, const float* x, const float* importance,
+                  size_t n_blocks, SuperAffineCodes* out) noexcept {
+  encoders::chosen().super_affine(rule, x, importance, n_blocks, out);
+}
+
+}  // namespace minke
