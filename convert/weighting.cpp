@@ -1,6 +1,9 @@
 #include "convert/weighting.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
 
 #include "convert/imatrix.h"
 
@@ -20,13 +23,41 @@ int64_t first_out_row(const Piece& piece) noexcept {
   return piece.slab->transposed ? row : row + piece.first_row - piece.slab->first_row;
 }
 
+/// The power of two that brings the largest magnitude near 1: squares of what is near the ends of
+/// f32's range would be infinite, or zero.
+float factor_for(std::span<const float> values) noexcept {
+  uint32_t largest = 0;  // Magnitudes are in the order of their bits.
+  for (const float v : values)
+    largest = std::max(largest, std::bit_cast<uint32_t>(v) & 0x7fffffffu);
+  const auto exponent = static_cast<int>(largest >> 23) - 127;
+  return std::ldexp(1.0f, -std::clamp(exponent, -126, 126));
+}
+
+float sum_of_squares(std::span<const float> values, float factor) noexcept {
+  constexpr size_t kLanes = 16;  // Always in this order, which the compiler turns into vectors.
+  float sums[kLanes] = {};
+  size_t begin = 0;
+  for (; begin + kLanes <= values.size(); begin += kLanes) {
+    for (size_t k = 0; k < kLanes; ++k) {
+      const float v = values[begin + k] * factor;
+      sums[k] += v * v;
+    }
+  }
+  float sum = 0;
+  for (const float part : sums) sum += part;
+  for (const float value : values.subspan(begin)) sum += value * factor * (value * factor);
+  return sum;
+}
+
 void weigh_by_size(std::span<const float> values, std::span<float> weights) noexcept {
   for (size_t begin = 0; begin < values.size(); begin += kAround) {
     const auto part = values.subspan(begin, std::min(kAround, values.size() - begin));
-    float squares = 0;
-    for (const float value : part) squares += value * value;
-    const float mean = squares / static_cast<float>(part.size());
-    for (size_t i = 0; i < part.size(); ++i) weights[begin + i] = mean + part[i] * part[i];
+    const float factor = factor_for(part);
+    const float mean = sum_of_squares(part, factor) / static_cast<float>(part.size());
+    for (size_t i = 0; i < part.size(); ++i) {
+      const float v = part[i] * factor;
+      weights[begin + i] = mean + v * v;
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <utility>
 
@@ -36,9 +37,20 @@ struct Fixture {
 TEST_CASE("weighting: a value counts by its square and the mean square around it") {
   Fixture fixture;
   std::vector<float> weights;
-  const float values[] = {1, 2, 3, 4, 0, 0, 0, 2};
-  weigh_errors({&fixture.tensor, fixture.tensor.slabs.data(), 0, 2}, values, weights);
-  CHECK(weights == std::vector<float>{7.5f + 1, 7.5f + 4, 7.5f + 9, 7.5f + 16, 1, 1, 1, 1 + 4});
+  // The ends of f32's range too, where squares are infinite, or zero.
+  for (const int exponent : {0, 125, 64, -64, -135}) {
+    CAPTURE(exponent);
+    std::vector<float> values = {1, 2, 3, 4, 0, 0, 0, 2};
+    for (float& v : values) v = std::ldexp(v, exponent);
+    weigh_errors({&fixture.tensor, fixture.tensor.slabs.data(), 0, 2}, values, weights);
+    // Of a row, they are known but for a factor.
+    for (const size_t i : {4, 0}) {
+      const float unit = weights[i];
+      CHECK(std::isnormal(unit));
+      for (size_t k = i; k < i + 4; ++k) weights[k] /= unit;
+    }
+    CHECK(weights == std::vector<float>{1, 11.5f / 8.5f, 16.5f / 8.5f, 23.5f / 8.5f, 1, 1, 1, 5});
+  }
 }
 
 TEST_CASE("weighting: columns count by the importance of their plane") {
