@@ -79,8 +79,8 @@ Result<ImportanceMatrix> measure(const ImatrixOptions& options, const Model& mod
   for (int done = 0; done < text.n_chunks();) {
     status.show(fmt::format("chunk {} of {}", done, text.n_chunks()));
     MINKE_ASSIGN(done,
-                 runner.run_next([](int, int, std::span<const float>) -> Status { return {}; }));
-    if (SignalWatch::interrupts() > 0) return fail(Errc::kCancelled, "");
+                 runner.run_next([](int, int, std::span<const float>) -> Status { return {}; },
+                                 go_on_until_interrupt));
   }
   matrix.datasets = {std::filesystem::path(options.text.file).filename().string()};
   matrix.n_chunks = static_cast<uint32_t>(text.n_chunks());

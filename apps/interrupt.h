@@ -19,4 +19,9 @@ class SignalWatch {
   static bool take_terminal_change() noexcept;
 };
 
+/// A StepWatch: stops a step after an interrupt.
+inline bool go_on_until_interrupt(double /*part_done*/) noexcept {
+  return SignalWatch::interrupts() == 0;
+}
+
 }  // namespace minke::apps

@@ -58,12 +58,12 @@ class Measurement {
     nll_.resize(n_predictions());
     if (base_ != nullptr) fmt::print("{}", divergence_header());
     for (int told = 0; told < text_.n_chunks();) {
-      MINKE_ASSIGN(const int done, runner.run_next([&](int chunk, int index, auto logits) {
+      const auto visit = [&](int chunk, int index, std::span<const float> logits) {
         return score(chunk, index, logits);
-      }));
+      };
+      MINKE_ASSIGN(const int done, runner.run_next(visit, go_on_until_interrupt));
       for (; told < done; ++told) MINKE_TRY(tell(told));
       std::fflush(stdout);
-      if (SignalWatch::interrupts() > 0) return fail(Errc::kCancelled, "");
     }
     return finish();
   }
@@ -132,9 +132,11 @@ Status compare(const PerplexityOptions& options, const Model& model) {
   MINKE_ASSIGN(const BaseLogits base, BaseLogits::open(options.base, model.config().n_vocab));
   if (!options.text.file.empty()) {
     MINKE_ASSIGN(const ChunkedText text, options.text.read_text(model, base.text().n_ctx));
-    const size_t n = std::min(text.tokens.size(), base.text().tokens.size());
-    if (!std::ranges::equal(std::span(text.tokens).first(n),
-                            std::span(base.text().tokens).first(n)))
+    const std::vector<TokenId>&given = text.tokens, &saved = base.text().tokens;
+    // A base that was saved with --chunks, or --chunks here, leaves out the text's end.
+    const bool ends_early = given.size() < saved.size() && options.text.max_chunks < 0;
+    const size_t n = std::min(given.size(), saved.size());
+    if (ends_early || !std::ranges::equal(std::span(given).first(n), std::span(saved).first(n)))
       return fail(Errc::kContent, "{}: it was made from another text than {}", options.base,
                   options.text.file);
   }

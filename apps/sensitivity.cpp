@@ -117,7 +117,7 @@ class Reader {
     double sum = 0;
     MINKE_ASSIGN(ChunkRunner runner, options_.make_runner(model_, backend_, text_));
     for (int done = 0; done < text_.n_chunks();) {
-      MINKE_ASSIGN(done, runner.run_next([&](int chunk, int index, auto logits) -> Status {
+      const auto visit = [&](int chunk, int index, std::span<const float> logits) -> Status {
         const size_t i = static_cast<size_t>(chunk) * n_scored + static_cast<size_t>(index);
         const std::span base = std::span(base_).subspan(i * n_vocab, n_vocab);
         row.assign(logits.begin(), logits.end());
@@ -127,8 +127,8 @@ class Reader {
         else
           sum += divergence(base, row);
         return {};
-      }));
-      if (SignalWatch::interrupts() > 0) return fail(Errc::kCancelled, "");
+      };
+      MINKE_ASSIGN(done, runner.run_next(visit, go_on_until_interrupt));
     }
     return sum / static_cast<double>(n);
   }

@@ -178,6 +178,8 @@ void add_write_options(CLI::App& app, WriteOptions& options) {
   app.add_option("--output-tensor-type", options.output_type,
                  "The type of the matrix that gives the logits")
       ->type_name("T");
+  app.add_flag("--leave-output-tensor", options.leave_output,
+               "Store the matrix that gives the logits as the input has it");
   app.add_option("--token-embedding-type", options.token_embedding_type,
                  "The type of the token embeddings")
       ->type_name("T");
@@ -210,9 +212,12 @@ Result<convert::TypeChoices> check_write_options(const WriteOptions& options, bo
     return usage("unknown type '{}' (known: {})", printable(options.type), known);
   }
   choices.pure = options.pure;
+  choices.leave_output = options.leave_output;
   if (choices.pure && choices.recipe == nullptr)
     return usage("--pure: {} is not one type", options.type);
   MINKE_ASSIGN(choices.output, parse_type("--output-tensor-type", options.output_type));
+  if (choices.output && choices.leave_output)
+    return usage("--leave-output-tensor and --output-tensor-type contradict each other");
   MINKE_ASSIGN(choices.token_embedding,
                parse_type("--token-embedding-type", options.token_embedding_type));
   for (const std::string& text : options.tensor_types) {

@@ -21,6 +21,7 @@ struct WriteOptions {
   std::filesystem::path imatrix;
   std::vector<std::string> tensor_types;  ///< "REGEX=TYPE"
   bool pure = false;
+  bool leave_output = false;
   int n_threads = 1;
   bool allow_requantize = false;
   bool dry_run = false;

@@ -57,8 +57,11 @@ Status Conversion::choose_types(const TypeChoices& choices) {
   std::vector<size_t> free;
   for (PlannedTensor& tensor : source_.tensors) {
     const bool is_output = tensor.name == (tied ? "token_embd.weight" : "output.weight");
+    TensorDesc source = tensor.desc;
+    if (is_output)
+      source.dtype = tensor.slabs.front().source.weights.format.dtype.value_or(source.dtype);
     const ChosenType chosen =
-        choose_type(choices, tensor.name, tensor.desc, source_.n_layers, is_output);
+        choose_type(choices, tensor.name, source, source_.n_layers, is_output);
     tensor.desc.dtype = chosen.dtype;
     tensor.wanted = chosen.wanted;
     if (!chosen.fixed) free.push_back(static_cast<size_t>(&tensor - source_.tensors.data()));

@@ -18,12 +18,14 @@ std::string format_names() {
 }
 
 /// What a user says of this tensor alone.
-std::optional<DType> named_type(const TypeChoices& choices, std::string_view name, bool is_output) {
+std::optional<DType> named_type(const TypeChoices& choices, std::string_view name, DType source,
+                                bool is_output) {
   for (const TypeRule& rule : choices.rules) {
     if (rule.matches(name)) return rule.dtype();
   }
   if (choices.token_embedding && name == "token_embd.weight") return choices.token_embedding;
-  return is_output ? choices.output : std::nullopt;
+  if (!is_output || choices.output) return is_output ? choices.output : std::nullopt;
+  return choices.leave_output ? std::optional(source) : std::nullopt;
 }
 
 DType recipe_wants(const TypeChoices& choices, std::string_view name, const TensorDesc& source,
@@ -69,7 +71,7 @@ ChosenType choose_type(const TypeChoices& choices, std::string_view tensor_name,
     const DType dtype = is_copy ? source.dtype : DType::kF32;
     return {dtype, dtype, true};
   }
-  const std::optional<DType> named = named_type(choices, tensor_name, is_output);
+  const std::optional<DType> named = named_type(choices, tensor_name, source.dtype, is_output);
   const DType wanted =
       named ? *named : recipe_wants(choices, tensor_name, source, n_layers, is_output);
   return {fitting_type(wanted, source.shape.cols()), wanted, named.has_value()};

@@ -40,6 +40,7 @@ struct TypeChoices {
   bool pure = false;               ///< The recipe's base type for every matrix.
   bool allow_requantize = false;   ///< Of weights that are quantized already, which loses twice.
   std::optional<DType> output{};   ///< Of the matrix that gives the logits.
+  bool leave_output = false;       ///< That matrix keeps the source's type.
   std::optional<DType> token_embedding{};
   std::vector<TypeRule> rules{};       ///< The first that matches counts, before all of the above.
   std::optional<SizeBudget> budget{};  ///< Without a recipe: the best types of this size.
@@ -51,8 +52,9 @@ struct ChosenType {
   bool fixed = false;          ///< A size budget has no say: named by the user, or stays float.
 };
 
-/// The type of one tensor by its GGUF name. Norms, other vectors and the router are F32 whatever
-/// the choices. `is_output`: the tensor gives the logits ("output", or tied embeddings).
+/// The type of one tensor by its GGUF name; `source` has the source's type where it is GGUF's.
+/// Norms, other vectors and the router are F32 whatever the choices. `is_output`: the tensor gives
+/// the logits ("output", or tied embeddings).
 ChosenType choose_type(const TypeChoices& choices, std::string_view tensor_name,
                        const TensorDesc& source, int64_t n_layers, bool is_output);
 

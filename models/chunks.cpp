@@ -53,7 +53,7 @@ Result<ChunkRunner> ChunkRunner::create(const Model& model, Backend& backend,
 
 /// Runs the tokens [begin, end) of each chunk in steps as large as fit.
 Status ChunkRunner::run_positions(std::span<const Runner::Item> chunks, int begin, int end,
-                                  bool scored, const Visit& visit) {
+                                  bool scored, const Visit& visit, const StepWatch& watch) {
   const int n_chunks = static_cast<int>(chunks.size());
   const int room =
       scored ? std::min(runner_->n_batch(), runner_->max_outputs()) : runner_->n_batch();
@@ -66,7 +66,7 @@ Status ChunkRunner::run_positions(std::span<const Runner::Item> chunks, int begi
       item.tokens = item.tokens.subspan(static_cast<size_t>(at), static_cast<size_t>(n));
       item.n_outputs = scored ? n : 0;
     }
-    MINKE_ASSIGN(std::span<const float> logits, runner_->forward(items));
+    MINKE_ASSIGN(std::span<const float> logits, runner_->forward(items, watch));
     for (size_t row = 0; row < logits.size() / n_vocab; ++row)
       MINKE_TRY(visit(n_done_ + static_cast<int>(row) / n, at - begin + static_cast<int>(row) % n,
                       logits.subspan(row * n_vocab, n_vocab)));
@@ -74,7 +74,7 @@ Status ChunkRunner::run_positions(std::span<const Runner::Item> chunks, int begi
   return {};
 }
 
-Result<int> ChunkRunner::run_next(const Visit& visit) {
+Result<int> ChunkRunner::run_next(const Visit& visit, const StepWatch& watch) {
   const Tokenizer& tokenizer = runner_->model().tokenizer();
   const int n = std::min(n_sequences_, text_->n_chunks() - n_done_);
   std::vector<std::vector<TokenId>> tokens;
@@ -87,8 +87,8 @@ Result<int> ChunkRunner::run_next(const Visit& visit) {
   for (const auto& chunk : tokens) chunks.push_back({runner_->cache().add_sequence(), chunk, 0});
   // The last token predicts nothing that is in the chunk.
   const int middle = text_->n_ctx / 2, end = text_->n_ctx - 1;
-  Status status = run_positions(chunks, 0, middle, false, visit);
-  if (status) status = run_positions(chunks, middle, end, true, visit);
+  Status status = run_positions(chunks, 0, middle, false, visit, watch);
+  if (status) status = run_positions(chunks, middle, end, true, visit, watch);
   for (const Runner::Item& chunk : chunks) runner_->cache().release(chunk.sequence);
   MINKE_TRY(std::move(status));
   return n_done_ += n;

@@ -53,15 +53,16 @@ class ChunkRunner {
 
   int chunks_at_a_time() const noexcept { return n_sequences_; }
   /// The chunks that follow those of the last call, up to chunks_at_a_time(). `visit` is called for
-  /// every scored prediction, in order within a chunk; its error ends the run. Gives how many
-  /// chunks are done in all. Errors: those of Runner::forward and of `visit`.
-  Result<int> run_next(const Visit& visit);
+  /// every scored prediction, in order within a chunk; its error ends the run, and so does a no of
+  /// `watch` (kCancelled). Gives how many chunks are done in all. Errors: those of Runner::forward
+  /// and of `visit`.
+  Result<int> run_next(const Visit& visit, const StepWatch& watch = {});
 
  private:
   ChunkRunner(const ChunkedText& text, std::unique_ptr<Runner> runner, int n_sequences)
       : text_(&text), runner_(std::move(runner)), n_sequences_(n_sequences) {}
   Status run_positions(std::span<const Runner::Item> chunks, int begin, int end, bool scored,
-                       const Visit& visit);
+                       const Visit& visit, const StepWatch& watch);
 
   const ChunkedText* text_;
   std::unique_ptr<Runner> runner_;

@@ -58,6 +58,9 @@ TEST_CASE("the first rule that matches counts, then the options, then the recipe
   CHECK(choose(choices, "blk.1.ffn_gate.weight") == DType::kQ4_K);
   CHECK(choose(choices, "output.weight") == DType::kQ5_K);
   CHECK(choose(choices, "token_embd.weight") == DType::kBF16);
+  const TypeChoices leaves{.recipe = find_recipe("Q4_K_M"), .leave_output = true};
+  CHECK(choose(leaves, "output.weight") == DType::kF16);
+  CHECK(choose(leaves, "token_embd.weight") == DType::kQ4_K);
   choices.rules.pop_back();
   CHECK(choose(choices, "output.weight") == DType::kQ8_0);
   choices.output.reset();
