@@ -26,10 +26,10 @@ int64_t first_out_row(const Piece& piece) noexcept {
 /// The power of two that brings the largest magnitude near 1: squares of what is near the ends of
 /// f32's range would be infinite, or zero.
 float factor_for(std::span<const float> values) noexcept {
-  uint32_t largest = 0;  // Magnitudes are in the order of their bits.
+  int32_t largest = 0;  // Magnitudes are in the order of their bits.
   for (const float v : values)
-    largest = std::max(largest, std::bit_cast<uint32_t>(v) & 0x7fffffffu);
-  const auto exponent = static_cast<int>(largest >> 23) - 127;
+    largest = std::max(largest, std::bit_cast<int32_t>(v) & INT32_MAX);
+  const int exponent = (largest >> 23) - 127;
   return std::ldexp(1.0f, -std::clamp(exponent, -126, 126));
 }
 

@@ -47,7 +47,7 @@ struct ScaleRule {
 /// inside it. Integers have starts at one end only: scale and -scale give the same codes but for
 /// their signs.
 constexpr ScaleRule scale_rule(const Levels& levels) {
-  constexpr float kBeyond = 0.8f, kInnerLeast = 2.5f, kInnerMost = 10.0f;
+  constexpr float kBeyond = 0.8f, kInnerLeast = 1.5f, kInnerMost = 10.0f;
   constexpr float kStep = 0.25f, kStepShare = 0.012f;
   ScaleRule rule{levels};
   const float unit = levels.table != nullptr ? 16.0f : 1.0f;

@@ -10,7 +10,7 @@ namespace {
 
 constexpr size_t kSuperLen = 256;
 constexpr size_t kMaxSubs = 16;
-constexpr int kTurns = 3;
+constexpr int kTurns = 2;
 
 template <class Nearest>
 class SuperScaleSearch {

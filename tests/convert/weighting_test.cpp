@@ -44,7 +44,7 @@ TEST_CASE("weighting: a value counts by its square and the mean square around it
     for (float& v : values) v = std::ldexp(v, exponent);
     weigh_errors({&fixture.tensor, fixture.tensor.slabs.data(), 0, 2}, values, weights);
     // Of a row, they are known but for a factor.
-    for (const size_t i : {4, 0}) {
+    for (const size_t i : {size_t{4}, size_t{0}}) {
       const float unit = weights[i];
       CHECK(std::isnormal(unit));
       for (size_t k = i; k < i + 4; ++k) weights[k] /= unit;
