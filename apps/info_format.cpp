@@ -112,6 +112,11 @@ void add_tables(Lines& lines, const InfoReport& report) {
           type.n_values, human_bytes(type.n_bytes),
           100.0 * static_cast<double>(type.n_bytes) / static_cast<double>(report.n_weight_bytes)));
     }
+    for (const auto& type : report.types) {
+      if (!is_own_format(type.dtype)) continue;
+      lines.raw(fmt::format("{} is a type of Minke's own: no other program reads it.\n",
+                            dtype_name(type.dtype)));
+    }
   }
   lines.raw(fmt::format("\nMemory for the context, beside the weights:\n{:>10}{:>14}{:>14}\n",
                         "tokens", "f16", "q8_0"));

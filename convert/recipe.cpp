@@ -10,21 +10,37 @@ namespace minke::convert {
 namespace {
 
 constexpr std::array kRecipes = {
-    Recipe{"F32", DType::kF32, 0},        Recipe{"F16", DType::kF16, 1},
-    Recipe{"BF16", DType::kBF16, 32},     Recipe{"Q8_0", DType::kQ8_0, 7},
-    Recipe{"Q4_0", DType::kQ4_0, 2},      Recipe{"Q4_1", DType::kQ4_1, 3},
-    Recipe{"Q5_0", DType::kQ5_0, 8},      Recipe{"Q5_1", DType::kQ5_1, 9},
-    Recipe{"Q2_K", DType::kQ2_K, 10},     Recipe{"Q3_K_S", DType::kQ3_K, 11},
-    Recipe{"Q3_K_M", DType::kQ3_K, 12},   Recipe{"Q3_K_L", DType::kQ3_K, 13},
-    Recipe{"Q4_K_S", DType::kQ4_K, 14},   Recipe{"Q4_K_M", DType::kQ4_K, 15},
-    Recipe{"Q5_K_S", DType::kQ5_K, 16},   Recipe{"Q5_K_M", DType::kQ5_K, 17},
-    Recipe{"Q6_K", DType::kQ6_K, 18},     Recipe{"IQ4_NL", DType::kIQ4_NL, 25},
-    Recipe{"IQ4_XS", DType::kIQ4_XS, 30}, Recipe{"IQ1_S", DType::kIQ1_S, 24},
-    Recipe{"IQ1_M", DType::kIQ1_M, 31},   Recipe{"IQ2_XXS", DType::kIQ2_XXS, 19},
-    Recipe{"IQ2_XS", DType::kIQ2_XS, 20}, Recipe{"IQ2_S", DType::kIQ2_XS, 28},
-    Recipe{"IQ2_M", DType::kIQ2_S, 29},   Recipe{"IQ3_XXS", DType::kIQ3_XXS, 23},
-    Recipe{"IQ3_XS", DType::kIQ3_S, 22},  Recipe{"IQ3_S", DType::kIQ3_S, 26},
-    Recipe{"IQ3_M", DType::kIQ3_S, 27},   Recipe{"MXFP4_MOE", DType::kMXFP4, 38},
+    Recipe{"F32", DType::kF32, 0},
+    Recipe{"F16", DType::kF16, 1},
+    Recipe{"BF16", DType::kBF16, 32},
+    Recipe{"Q8_0", DType::kQ8_0, 7},
+    Recipe{"Q4_0", DType::kQ4_0, 2},
+    Recipe{"Q4_1", DType::kQ4_1, 3},
+    Recipe{"Q5_0", DType::kQ5_0, 8},
+    Recipe{"Q5_1", DType::kQ5_1, 9},
+    Recipe{"Q2_K", DType::kQ2_K, 10},
+    Recipe{"Q3_K_S", DType::kQ3_K, 11},
+    Recipe{"Q3_K_M", DType::kQ3_K, 12},
+    Recipe{"Q3_K_L", DType::kQ3_K, 13},
+    Recipe{"Q4_K_S", DType::kQ4_K, 14},
+    Recipe{"Q4_K_M", DType::kQ4_K, 15},
+    Recipe{"Q5_K_S", DType::kQ5_K, 16},
+    Recipe{"Q5_K_M", DType::kQ5_K, 17},
+    Recipe{"Q6_K", DType::kQ6_K, 18},
+    Recipe{"IQ4_NL", DType::kIQ4_NL, 25},
+    Recipe{"IQ4_XS", DType::kIQ4_XS, 30},
+    Recipe{"IQ1_S", DType::kIQ1_S, 24},
+    Recipe{"IQ1_M", DType::kIQ1_M, 31},
+    Recipe{"IQ2_XXS", DType::kIQ2_XXS, 19},
+    Recipe{"IQ2_XS", DType::kIQ2_XS, 20},
+    Recipe{"IQ2_S", DType::kIQ2_XS, 28},
+    Recipe{"IQ2_M", DType::kIQ2_S, 29},
+    Recipe{"IQ3_XXS", DType::kIQ3_XXS, 23},
+    Recipe{"IQ3_XS", DType::kIQ3_S, 22},
+    Recipe{"IQ3_S", DType::kIQ3_S, 26},
+    Recipe{"IQ3_M", DType::kIQ3_S, 27},
+    Recipe{"MXFP4_MOE", DType::kMXFP4, 38},
+    Recipe{"F8_E4M3", DType::kF8_E4M3, static_cast<uint32_t>(DType::kF8_E4M3)},
 };
 
 /// What the mixes of the smallest formats store in other types than their base.
@@ -176,6 +192,11 @@ DType recipe_type(const Recipe& recipe, std::string_view tensor_name, const Shap
   if (is_float_format(recipe.base)) return recipe.base;
   if (recipe.base == DType::kMXFP4) {
     return contains(tensor_name, "_exps.") ? DType::kMXFP4 : DType::kQ8_0;
+  }
+  if (recipe.base == DType::kF8_E4M3) {
+    // As in checkpoints of FP8.
+    const bool is_bf16 = tensor_name == "output.weight" || tensor_name == "token_embd.weight";
+    return is_bf16 ? DType::kBF16 : recipe.base;
   }
   const auto mix = std::ranges::find(kSmallMixes, recipe.name, &SmallMix::name);
   if (mix != kSmallMixes.end()) {

@@ -14,7 +14,8 @@ namespace minke::convert {
 struct Recipe {
   std::string_view name;
   DType base;
-  uint32_t file_type;  ///< general.file_type: ggml's enum llama_ftype, as stored in files.
+  uint32_t file_type;  ///< general.file_type: ggml's enum llama_ftype, as stored in files. Where it
+                       ///< has none, the base's id.
 };
 
 std::span<const Recipe> recipes() noexcept;
@@ -29,7 +30,8 @@ bool stays_float(std::string_view tensor_name, const Shape& shape) noexcept;
 /// What a recipe wants for a matrix by its GGUF name, whatever its row length: the output is Q6_K,
 /// down projections of the first, the last and every third layer get more bits in the mixed
 /// recipes. Those of the IQ1, IQ2 and IQ3 formats store what is small and counts much in larger
-/// types, as llama.cpp does; MXFP4_MOE is for the experts, all else is Q8_0.
+/// types, as llama.cpp does; MXFP4_MOE is for the experts, all
+/// else is Q8_0. F8_E4M3 leaves embeddings and the output in BF16.
 DType recipe_type(const Recipe& recipe, std::string_view tensor_name, const Shape& shape,
                   int64_t n_layers);
 

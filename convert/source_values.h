@@ -28,7 +28,8 @@ struct SourceFormat {
   void (*decode)(const void* blocks, float* values, size_t n_blocks) noexcept = nullptr;
   std::optional<DType> dtype;  ///< GGUF's type of the same bytes, if it has one.
 
-  bool is_quantized() const noexcept { return block_len > 1; }
+  /// F8_E4M3 blocks are what the weights were made as, not what became of them.
+  bool is_quantized() const noexcept { return block_len > 1 && dtype != DType::kF8_E4M3; }
   uint64_t bytes(int64_t n_values) const noexcept {
     return static_cast<uint64_t>(n_values) / block_len * block_bytes;
   }

@@ -8,6 +8,7 @@
 #include "quant/bf16.h"
 #include "quant/f16.h"
 #include "quant/f32.h"
+#include "quant/f8_e4m3.h"
 #include "quant/iq1_m.h"
 #include "quant/iq1_s.h"
 #include "quant/iq2_s.h"

@@ -17,6 +17,11 @@ enum class DType : uint32_t {
   kI32 = 26,
 };
 
+/// Minke's own formats: ggml has none of these ids, and no other program reads them.
+constexpr bool is_own_format(DType dtype) noexcept {
+  return static_cast<uint32_t>(dtype) >> 16 == 0x4D4B;
+}
+
 /// What is known of a format. A row of n values (n a multiple of block_len) is n / block_len
 /// consecutive blocks of block_bytes each.
 struct FormatTraits {

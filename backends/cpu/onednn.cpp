@@ -26,8 +26,8 @@ size_t onednn_scratch_bytes(int n_cols) noexcept {
 }
 
 bool onednn_wins(const MatmulArgs& args) noexcept {
-  if (wants_quantized_rows(args.w_type) || args.x_rows != nullptr || args.y_rows != nullptr)
-    return false;
+  if (wants_quantized_rows(args.w_type) || args.w_type == DType::kF8_E4M3) return false;
+  if (args.x_rows != nullptr || args.y_rows != nullptr) return false;
   return args.n_x >= (args.w_type == DType::kF32 ? kManyRowsF32 : kManyRowsHalf);
 }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import gguf
 import numpy as np
+import torch
 from gguf.quants import dequantize, quantize
 
 N_BLOCKS = 64
@@ -113,6 +114,23 @@ def make_blocks(name: str, rng: np.random.Generator) -> np.ndarray:
     return blocks
 
 
+def e4m3_blocks(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return blocks of Minke's F8_E4M3 (a scale, 64 finite e4m3 bytes), and torch's values."""
+    codes = rng.integers(0, 256, size=(N_BLOCKS, 64), dtype=np.uint8)
+    codes[(codes & 0x7F) == 0x7F] -= 1  # not-a-number
+    scales = rng.uniform(-2.0, 2.0, size=(N_BLOCKS, 1)).astype("<f4")
+    scales[1] = 1e-35
+    scales[2] = 0.0
+    numbers = torch.from_numpy(codes).view(torch.float8_e4m3fn).to(torch.float32).numpy()
+    return np.concatenate([scales.view(np.uint8), codes], axis=1), numbers * scales
+
+
+def write(out: Path, name: str, blocks: np.ndarray, values: np.ndarray) -> None:
+    (out / f"{name}.bin").write_bytes(blocks.tobytes())
+    (out / f"{name}.f32").write_bytes(values.astype("<f4").tobytes())
+    print(f"{name}: {blocks.shape[0]} blocks of {blocks.shape[1]} bytes, {values.size} values")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="folder for TYPE.bin and TYPE.f32")
@@ -124,9 +142,8 @@ def main() -> None:
         values = dequantize(blocks, gguf.GGMLQuantizationType[name]).astype("<f4")
         if not np.isfinite(values).all():
             raise ValueError(f"{name}: a block decodes to something infinite")
-        (args.out / f"{name}.bin").write_bytes(blocks.tobytes())
-        (args.out / f"{name}.f32").write_bytes(values.tobytes())
-        print(f"{name}: {blocks.shape[0]} blocks of {blocks.shape[1]} bytes, {values.size} values")
+        write(args.out, name, blocks, values)
+    write(args.out, "F8_E4M3", *e4m3_blocks(np.random.default_rng([args.seed, 8])))
 
 
 if __name__ == "__main__":

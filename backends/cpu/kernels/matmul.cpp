@@ -30,7 +30,8 @@ QuantizedRows quantized_rows_at(void* storage, int n_rows, int n_cols) noexcept 
 }
 
 bool wants_quantized_rows(DType dtype) noexcept {
-  return dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16;
+  return dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16 &&
+         dtype != DType::kF8_E4M3;
 }
 
 }  // namespace minke::cpu

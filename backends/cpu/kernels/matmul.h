@@ -32,8 +32,8 @@ size_t quantized_rows_bytes(int n_rows, int n_cols) noexcept;
 /// Lays quantized rows out in `storage`: 64-byte aligned, of quantized_rows_bytes() bytes.
 QuantizedRows quantized_rows_at(void* storage, int n_rows, int n_cols) noexcept;
 
-/// True for formats that matmul multiplies with QuantizedRows (xq), false for F32, F16 and BF16,
-/// which it multiplies with f32 activations (x).
+/// True for formats that matmul multiplies with QuantizedRows (xq), false for F32, F16, BF16 and
+/// F8_E4M3, which it multiplies with f32 activations (x).
 bool wants_quantized_rows(DType dtype) noexcept;
 
 /// Working memory a thread hands to matmul: 64-byte aligned, content irrelevant before and after.
@@ -47,7 +47,7 @@ struct MatmulArgs {
   size_t w_row_bytes = 0;   ///< From one weight row to the next.
   int n_cols = 0;           ///< Row length; a multiple of w_type's block length.
 
-  const float* x = nullptr;           ///< (., n_cols) activations for F32, F16 and BF16 weights.
+  const float* x = nullptr;           ///< (., n_cols) activations for float weights.
   size_t x_stride = 0;                ///< Floats from one row of x to the next.
   const QuantizedRows* xq = nullptr;  ///< (., n_cols) activations for the other formats.
   const int32_t* x_rows = nullptr;    ///< (n_x) which row of x or xq to take; null: 0..n_x-1.

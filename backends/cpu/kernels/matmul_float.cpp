@@ -1,6 +1,9 @@
 #include "backends/cpu/kernels/matmul_float.h"
 
+#include <cstring>
+
 #include "backends/cpu/kernels/dot_block.h"
+#include "quant/f8_e4m3.h"
 
 namespace minke::cpu::MINKE_ISA_NS {
 namespace {
@@ -14,35 +17,50 @@ constexpr int kSumRows = 4;
 constexpr int kSumVectors = 2;
 #endif
 
-/// kR weight rows from `row` on times kC activation rows from `column` on.
+/// Columns that are multiplied at a time. What they add up to is added to y, but for the first.
+struct Part {
+  int first;
+  int n;
+};
+
+/// kR weight rows from `row` on times kC activation rows from `column` on; w are the rows' elements
+/// from part.first on.
 template <class Row, int kR, int kC>
-void multiply_block(const MatmulArgs& args, int row, int column) {
-  const typename Row::Element* w[kR];
+void multiply_block(const MatmulArgs& args, const typename Row::Element* const (&w)[kR],
+                    const Part& part, int row, int column) {
   const float* x[kC];
-  for (int r = 0; r < kR; ++r) {
-    const auto* bytes = static_cast<const uint8_t*>(args.w);
-    w[r] = reinterpret_cast<const typename Row::Element*>(bytes + static_cast<size_t>(row + r) *
-                                                                      args.w_row_bytes);
-  }
   for (int c = 0; c < kC; ++c) {
     const int i = args.x_rows != nullptr ? args.x_rows[column + c] : column + c;
-    x[c] = args.x + static_cast<size_t>(i) * args.x_stride;
+    x[c] = args.x + static_cast<size_t>(i) * args.x_stride + part.first;
   }
   float dots[kC][kR];
-  dot_rows<Row, kR, kC>(w, x, args.n_cols, dots);
+  dot_rows<Row, kR, kC>(w, x, part.n, dots);
   for (int c = 0; c < kC; ++c) {
     const int i = args.y_rows != nullptr ? args.y_rows[column + c] : column + c;
     float* y = args.y + static_cast<size_t>(i) * args.y_stride + row;
-    for (int r = 0; r < kR; ++r) y[r] = dots[c][r];
+    for (int r = 0; r < kR; ++r) y[r] = part.first == 0 ? dots[c][r] : y[r] + dots[c][r];
   }
 }
 
 template <class Row, int kR>
-void multiply_rows(const MatmulArgs& args, int row, int begin, int end) {
+void multiply_columns(const MatmulArgs& args, const typename Row::Element* const (&w)[kR],
+                      const Part& part, int row, int begin, int end) {
   int c = begin;
   for (; c + kDotColumns <= end; c += kDotColumns)
-    multiply_block<Row, kR, kDotColumns>(args, row, c);
-  for (; c < end; ++c) multiply_block<Row, kR, 1>(args, row, c);
+    multiply_block<Row, kR, kDotColumns>(args, w, part, row, c);
+  for (; c < end; ++c) multiply_block<Row, kR, 1>(args, w, part, row, c);
+}
+
+inline const uint8_t* weight_row(const MatmulArgs& args, int row) {
+  return static_cast<const uint8_t*>(args.w) + static_cast<size_t>(row) * args.w_row_bytes;
+}
+
+template <class Row, int kR>
+void multiply_rows(const MatmulArgs& args, int row, int begin, int end) {
+  const typename Row::Element* w[kR];
+  for (int r = 0; r < kR; ++r)
+    w[r] = reinterpret_cast<const typename Row::Element*>(weight_row(args, row + r));
+  multiply_columns<Row, kR>(args, w, {0, args.n_cols}, row, begin, end);
 }
 
 template <class Row>
@@ -56,6 +74,38 @@ void multiply_all(const MatmulArgs& args) {
       multiply_rows<Row, kDotRows>(args, row, begin, end);
     for (; row < args.row_end; ++row) multiply_rows<Row, 1>(args, row, begin, end);
   }
+}
+
+/// Columns of F8 rows that become f32 together: four rows fit in the L1 cache.
+constexpr int kF8Columns = 1024;
+static_assert(kDotRows * kF8Columns * sizeof(float) <= kMatmulScratchBytes);
+
+template <int kR>
+void multiply_f8_rows(const MatmulArgs& args, int row) {
+  constexpr auto kLen = static_cast<int>(BlockF8_E4M3::kLen);
+  auto* floats = static_cast<float*>(args.scratch);
+  for (int first = 0; first < args.n_cols; first += kF8Columns) {
+    const int n = args.n_cols - first < kF8Columns ? args.n_cols - first : kF8Columns;
+    const float* w[kR];
+    for (int r = 0; r < kR; ++r) {
+      float* to = floats + r * kF8Columns;
+      w[r] = to;
+      const auto* block =
+          reinterpret_cast<const BlockF8_E4M3*>(weight_row(args, row + r)) + first / kLen;
+      for (int i = 0; i < n; i += kLen, ++block) {
+        float values[kLen];
+        for (int k = 0; k < kLen; ++k) values[k] = block->scale * e4m3_to_f32(block->codes[k]);
+        std::memcpy(to + i, values, sizeof(values));
+      }
+    }
+    multiply_columns<RowF32, kR>(args, w, {first, n}, row, 0, args.n_x);
+  }
+}
+
+void multiply_f8(const MatmulArgs& args) {
+  int row = args.row_begin;
+  for (; row + kDotRows <= args.row_end; row += kDotRows) multiply_f8_rows<kDotRows>(args, row);
+  for (; row < args.row_end; ++row) multiply_f8_rows<1>(args, row);
 }
 
 /// C (kR, n) += A (kR, k) * B (k, n), kV vectors of columns at a time.
@@ -115,6 +165,7 @@ void add_rows(int n, int k, const float* a, size_t lda, const float* b, size_t l
 void matmul_float(const MatmulArgs& args) noexcept {
   if (args.w_type == DType::kF32) return multiply_all<RowF32>(args);
   if (args.w_type == DType::kF16) return multiply_all<RowF16>(args);
+  if (args.w_type == DType::kF8_E4M3) return multiply_f8(args);
   multiply_all<RowBF16>(args);
 }
 

@@ -1,4 +1,4 @@
-// Products of F32, F16 and BF16 weights with f32 activations.
+// Products of F32, F16, BF16 and F8_E4M3 weights with f32 activations.
 #pragma once
 
 #include "backends/cpu/kernels/matmul.h"

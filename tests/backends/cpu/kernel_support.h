@@ -54,7 +54,12 @@ inline std::vector<size_t> half_offsets(DType dtype) {
 /// Sets every scale of a block to what draw() gives; MXFP4 takes the power of two below it.
 template <class Draw>
 void put_scales(DType dtype, const Draw& draw, uint8_t* block) {
-  if (dtype == DType::kMXFP4) {
+  if (dtype == DType::kF8_E4M3) {
+    const float scale = draw();
+    std::memcpy(block, &scale, sizeof(scale));
+    for (size_t i = 4; i < 68; ++i)
+      if ((block[i] & 0x7f) == 0x7f) --block[i];  // a NaN
+  } else if (dtype == DType::kMXFP4) {
     const float scale = std::fabs(draw());
     block[0] = static_cast<uint8_t>(scale > 0.0f ? 128 + std::ilogb(scale) : 0);
   } else if (dtype == DType::kIQ1_M) {  // Four bits in each of the last four words.
