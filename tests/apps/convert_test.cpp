@@ -7,11 +7,8 @@
 
 #include <chrono>
 #include <filesystem>
-<<<<<<< HEAD
-#include <sstream>
-=======
 #include <span>
->>>>>>> 97040eb (F8_E4M3: keep FP8 checkpoints as they are)
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
