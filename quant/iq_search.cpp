@@ -64,7 +64,8 @@ class IqSearch {
 
   void encode(float lowest_level, IqCodes& out) noexcept {
     for (size_t g = 0; g < kGroups; ++g) search_group(g);
-    for (const float d : likely_steps().scales()) improve(d);
+    const Shortlist<kTries> likely = likely_steps();
+    for (const float d : likely.scales()) improve(d);
     try_level_block(lowest_level);
     out.d = block_.grid().bits(best_.d);
     for (size_t g = 0; g < kGroups; ++g) {
