@@ -98,12 +98,14 @@ Status imatrix(const ImatrixOptions& options) {
   const int n_ctx = options.text.chunk_tokens(*model);
   MINKE_ASSIGN(const ChunkedText chunks, options.text.read_text(*model, n_ctx));
   MINKE_ASSIGN(ImportanceMatrix matrix, measure(options, *model, chunks));
+  MINKE_TRY(convert::write_imatrix(options.output, matrix));
   if (options.sensitivity_chunks > 0) {
+    // This takes long; whoever stops it keeps what was measured before.
     ChunkedText some = chunks;
     some.keep(options.sensitivity_chunks);
     MINKE_TRY(measure_sensitivities(options.text, *model, some, matrix));
+    MINKE_TRY(convert::write_imatrix(options.output, matrix));
   }
-  MINKE_TRY(convert::write_imatrix(options.output, matrix));
   warn_of_rare_experts(matrix);
   print_note(fmt::format("wrote {}: {} weights, {} chunks of {} tokens",
                          printable_path(options.output), matrix.entries.size(), chunks.n_chunks(),

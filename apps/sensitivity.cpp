@@ -173,7 +173,7 @@ Status measure_sensitivities(const ChunkOptions& options, Model& model, const Ch
         i == 0 ? 0 : took.count() / static_cast<double>(i) * static_cast<double>(groups.size() - i);
     status.show(fmt::format("matrix {} of {}: {}{}", i + 1, groups.size(), original.name,
                             i == 0 ? "" : fmt::format(", {} left", duration_text(left))));
-    const Probe probe = make_probe(original, matrix.find(original.name), options.model.n_threads);
+    const Probe probe = make_probe(original, matrix.find(original.name), backend->n_threads());
     for (Weight* weight : groups[i]) {
       weight->desc.dtype = kProbe;
       weight->data = probe.blocks.data();
@@ -181,8 +181,12 @@ Status measure_sensitivities(const ChunkOptions& options, Model& model, const Ch
     const Result<double> divergence = reader.read();
     for (Weight* weight : groups[i]) *weight = original;
     if (!divergence) return tl::unexpected(divergence.error());
-    if (probe.error.share() > 0)
-      matrix.sensitivities[original.name] = static_cast<float>(*divergence / probe.error.share());
+    // A matrix of zeros loses nothing; and the mean of many tiny divergences may round below zero.
+    const double share = probe.error.share();
+    const double sensitivity = share > 0 ? std::max(0.0, *divergence / share) : 0.0;
+    if (!std::isfinite(sensitivity))
+      return fail(Errc::kContent, "the sensitivity of '{}' is not a number", original.name);
+    matrix.sensitivities[original.name] = static_cast<float>(sensitivity);
   }
   return {};
 }

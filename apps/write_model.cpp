@@ -28,11 +28,14 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kCopy = "COPY";
 
+bool is_copy_name(std::string_view type) {
+  return CLI::detail::to_lower(std::string(type)) == "copy";
+}
+
 std::atomic<bool> stop_requested{false};
 static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler sets it");
 
-/// While one lives, signals that would end the program ask the conversion to stop, which then
-/// removes its partial file. One at a time.
+/// While one lives, signals that would end the program ask the conversion to stop. One at a time.
 class StopOnSignals {
  public:
   StopOnSignals() {
@@ -40,7 +43,12 @@ class StopOnSignals {
     struct sigaction action = {};
     action.sa_handler = [](int) { stop_requested = true; };
     sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &action, &before_[i]);
+    for (size_t i = 0; i < kSignals.size(); ++i) {
+      sigaction(kSignals[i], nullptr, &before_[i]);
+      // Under nohup a terminal that goes away stops nothing.
+      const bool is_ignored = kSignals[i] == SIGHUP && before_[i].sa_handler == SIG_IGN;
+      if (!is_ignored) sigaction(kSignals[i], &action, nullptr);
+    }
   }
   ~StopOnSignals() {
     for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &before_[i], nullptr);
@@ -88,7 +96,8 @@ Status print_plan(const WriteOptions& options, const convert::Conversion& conver
   if (!fallbacks.empty()) fmt::print("rows that are not whole blocks: {}\n", fallbacks);
   fmt::print("{} tensors, {} of weights\n", conversion.tensors().size(),
              size_text(conversion.tensor_bytes()));
-  const double seconds = convert::estimate_seconds(conversion.tensors(), options.n_threads);
+  const double seconds =
+      convert::estimate_seconds(conversion.tensors(), static_cast<int>(shape.n_workers));
   fmt::print("{} threads: at most {} of buffers, about {} of encoding\n", shape.n_workers,
              size_text(shape.memory_bytes), duration_text(seconds));
   return {};
@@ -102,6 +111,12 @@ Result<std::optional<DType>> parse_type(std::string_view option, const std::stri
   return usage("{}: unknown type '{}'", option, printable(name));
 }
 
+fs::path partial_path(const WriteOptions& options) {
+  fs::path path = options.output;
+  path += ".partial";
+  return path;
+}
+
 Status check_output(const WriteOptions& options) {
   if (options.dry_run) return {};
   if (options.output.empty()) return usage("no output: give -o FILE (see --help)");
@@ -113,17 +128,18 @@ Status check_output(const WriteOptions& options) {
   if (fs::exists(status) && !options.force) {
     return usage("{}: is already there (--force replaces it)", printable_path(options.output));
   }
+  if (fs::exists(convert::Journal::path_for(options.output), error) && !options.resume &&
+      !options.force) {
+    return usage(
+        "{}: a run that was cut off left it (--resume goes on with it, --force discards it)",
+        printable_path(partial_path(options)));
+  }
   return {};
-}
-
-fs::path partial_path(const WriteOptions& options) {
-  fs::path path = options.output;
-  path += ".partial";
-  return path;
 }
 
 Status run_conversion(const WriteOptions& options, const convert::Conversion& conversion) {
   using Start = convert::Conversion::Start;
+  using Existing = convert::Conversion::Existing;
   const StopOnSignals signals;
   ConvertProgressLine line;
   const auto show = [&](const convert::Progress& progress) {
@@ -131,7 +147,8 @@ Status run_conversion(const WriteOptions& options, const convert::Conversion& co
     return !stop_requested;
   };
   return conversion.run(options.output, options.n_threads, show,
-                        options.resume ? Start::kResume : Start::kAnew);
+                        options.resume ? Start::kResume : Start::kAnew,
+                        options.force ? Existing::kReplace : Existing::kRefuse);
 }
 
 Status write_file(const WriteOptions& options, const convert::Conversion& conversion) {
@@ -146,7 +163,9 @@ Status write_file(const WriteOptions& options, const convert::Conversion& conver
   const Status status = run_conversion(options, conversion);
   if (!status) {
     std::error_code ignored;
-    if (fs::exists(partial_path(options), ignored)) {
+    // Not where another run's was found, which this one has not touched.
+    const bool is_ours = status.error().code != Errc::kUsage || !options.resume;
+    if (is_ours && fs::exists(convert::Journal::path_for(options.output), ignored)) {
       print_note(printable_path(partial_path(options)) + ": kept; --resume goes on from there");
     }
     return status;
@@ -167,8 +186,9 @@ void add_write_options(CLI::App& app, WriteOptions& options) {
   app.add_option("-o,--output", options.output, "The GGUF file to write")->type_name("FILE");
   app.add_option("--type", options.type,
                  "How weights are stored: " + convert::recipe_names() +
-                     "; or auto:BITS, auto:SIZEGiB, auto:SIZEMiB: the types that lose least in "
-                     "files of BITS a weight, or of that size (needs --imatrix with sensitivities)")
+                     "; or auto:BITS, auto:SIZEGiB, auto:SIZEMiB: the types that lose least where "
+                     "all weights together take BITS each, or that size; metadata comes on top "
+                     "(needs --imatrix with sensitivities)")
       ->type_name("T");
   app.add_option("--tensor-type", options.tensor_types,
                  "The type of the matrices in whose names a regular expression is found, as in "
@@ -208,7 +228,7 @@ Result<convert::TypeChoices> check_write_options(const WriteOptions& options, bo
   choices.allow_requantize = options.allow_requantize;
   MINKE_ASSIGN(choices.budget, convert::parse_size_budget(options.type));
   choices.recipe = convert::find_recipe(options.type);
-  if (choices.recipe == nullptr && !choices.budget && !(allow_copy && options.type == kCopy)) {
+  if (choices.recipe == nullptr && !choices.budget && !(allow_copy && is_copy_name(options.type))) {
     return usage("unknown type '{}' (known: {})", printable(options.type), known);
   }
   choices.pure = options.pure;
@@ -231,6 +251,12 @@ Result<convert::TypeChoices> check_write_options(const WriteOptions& options, bo
 
 Status write_model(const WriteOptions& options, convert::Source source,
                    const convert::TypeChoices& choices) {
+  for (const InputFile* file : source.files) {
+    std::error_code ignored;
+    if (!options.dry_run && fs::equivalent(file->path(), options.output, ignored))
+      return usage("{}: is what is read: give the output another name",
+                   printable_path(options.output));
+  }
   std::shared_ptr<const convert::ImportanceMatrix> importance;
   if (!options.imatrix.empty()) {
     MINKE_ASSIGN(auto matrix, convert::read_imatrix(options.imatrix));
@@ -242,7 +268,8 @@ Status write_model(const WriteOptions& options, convert::Source source,
     print_note(fmt::format("warning: {}: nothing of {} tensors that are quantized",
                            printable_path(options.imatrix), n_missing));
   if (!options.dry_run) {
-    MINKE_TRY(check_threads(options.n_threads));
+    constexpr int kOthers = 2;  // That read, and that hash the source.
+    MINKE_TRY(check_threads(options.n_threads + kOthers));
     return write_file(options, conversion);
   }
   return print_plan(options, conversion);

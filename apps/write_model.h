@@ -37,7 +37,7 @@ void add_write_options(CLI::App& app, WriteOptions& options);
 Result<convert::TypeChoices> check_write_options(const WriteOptions& options, bool allow_copy);
 
 /// Writes the file with progress and notes on stderr, or with --dry-run prints the plan. Signals
-/// that would end the program stop it, and the partial file is removed.
+/// that would end the program stop it; what is done by then stays for --resume.
 Status write_model(const WriteOptions& options, convert::Source source,
                    const convert::TypeChoices& choices);
 

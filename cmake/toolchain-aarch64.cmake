@@ -18,6 +18,9 @@ set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE BOTH)
 set(ENV{PKG_CONFIG_LIBDIR} ${MINKE_SYSROOT}/usr/lib/aarch64-linux-gnu/pkgconfig)
 set(ENV{PKG_CONFIG_SYSROOT_DIR} ${MINKE_SYSROOT})
 
+# Where Debian keeps headers that differ between architectures, such as OpenSSL's.
+set(CMAKE_CXX_FLAGS_INIT "-isystem ${MINKE_SYSROOT}/usr/include/aarch64-linux-gnu")
+
 # Libraries of the sysroot need each other when a program is linked.
 set(CMAKE_EXE_LINKER_FLAGS_INIT
     "-Wl,-rpath-link,${MINKE_SYSROOT}/usr/lib/aarch64-linux-gnu:${MINKE_SYSROOT}/lib/aarch64-linux-gnu")

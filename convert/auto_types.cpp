@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <queue>
@@ -69,20 +70,25 @@ uint64_t SizeBudget::bytes_for(uint64_t n_weights) const noexcept {
 
 Result<std::optional<SizeBudget>> parse_size_budget(std::string_view type) {
   constexpr std::string_view kPrefix = "auto:";
-  if (!type.starts_with(kPrefix)) return std::nullopt;
-  std::string_view text = type.substr(kPrefix.size());
+  std::string lower(type);
+  std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  if (!lower.starts_with(kPrefix)) return std::nullopt;
+  const std::string_view text = std::string_view(lower).substr(kPrefix.size());
   double number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   const std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
-  constexpr double kMiB = 1 << 20, kGiB = 1 << 30;
-  const double scale = unit == "GiB" ? kGiB : unit == "MiB" ? kMiB : 0;
+  constexpr std::array<std::pair<std::string_view, double>, 4> kUnits = {
+      {{"gib", 1 << 30}, {"mib", 1 << 20}, {"gb", 1e9}, {"mb", 1e6}}};
+  const auto found = std::ranges::find(kUnits, unit, &std::pair<std::string_view, double>::first);
+  const double n_bytes = found == kUnits.end() ? 0 : number * found->second;
   constexpr double kMostBits = 16, kMostBytes = 1e15;
   if (error == std::errc{} && unit.empty() && number > 0 && number <= kMostBits)
     return SizeBudget{0, number};
-  if (error == std::errc{} && scale > 0 && number * scale >= 1 && number * scale <= kMostBytes)
-    return SizeBudget{static_cast<uint64_t>(number * scale), 0};
+  if (error == std::errc{} && n_bytes >= 1 && n_bytes <= kMostBytes)
+    return SizeBudget{static_cast<uint64_t>(n_bytes), 0};
   return fail(Errc::kUsage,
-              "'{}': not a size: auto:BITS (a weight, at most {}), auto:SIZEGiB or auto:SIZEMiB",
+              "'{}': not a size: auto:BITS (a weight, at most {}), or auto:SIZE with GiB, MiB, GB "
+              "or MB",
               printable(type), kMostBits);
 }
 
@@ -168,13 +174,16 @@ Result<std::vector<TypeOption>> measure_options(const PlannedTensor& tensor, dou
   PieceBytes bytes;
   PieceScratch scratch;
   std::vector<std::byte> encoded;
-  std::vector<float> decoded, importance;
+  std::vector<float> decoded;
   for (const Piece& piece : sample_pieces(tensor)) {
     MINKE_TRY(read_piece(piece, bytes));
     MINKE_TRY(decode_piece(piece, bytes, scratch));
     const std::vector<float>& values = scratch.values;
     weigh_errors(piece, values, scratch.weights);
     decoded.resize(values.size());
+    std::vector<std::vector<float>> importance(values.size() / cols);
+    for (size_t row = 0; row < importance.size(); ++row)
+      row_importance(piece, static_cast<int64_t>(row), importance[row]);
     for (size_t f = 0; f < formats.size(); ++f) {
       const FormatTraits& format = *formats[f];
       const size_t n_blocks = values.size() / format.block_len;
@@ -183,8 +192,7 @@ Result<std::vector<TypeOption>> measure_options(const PlannedTensor& tensor, dou
       format.decode(encoded.data(), decoded.data(), n_blocks);
       const std::span<const float> all(values), got(decoded);
       for (size_t at = 0; at < values.size(); at += cols) {
-        row_importance(piece, static_cast<int64_t>(at / cols), importance);
-        errors[f].add(all.subspan(at, cols), got.subspan(at, cols), importance);
+        errors[f].add(all.subspan(at, cols), got.subspan(at, cols), importance[at / cols]);
       }
     }
   }

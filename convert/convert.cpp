@@ -15,6 +15,9 @@ namespace minke::convert {
 
 namespace {
 
+/// Another one whenever the same job gives other bytes: a file is not resumed by another revision.
+constexpr int kRevision = 2;
+
 bool quantizes_again(const PlannedTensor& tensor) {
   const FormatTraits& format = *find_format(tensor.desc.dtype);
   return format.block_len > 1 && std::ranges::any_of(tensor.slabs, [&](const Slab& slab) {
@@ -27,6 +30,10 @@ bool lacks_importance(const PlannedTensor& tensor) {
   const DType dtype = tensor.desc.dtype;
   return needs_importance(dtype) &&
          !std::ranges::all_of(tensor.slabs, [&](const Slab& s) { return is_copy(s, dtype); });
+}
+
+double bits_each(uint64_t n_bytes, uint64_t n_weights) {
+  return 8 * static_cast<double>(n_bytes) / static_cast<double>(n_weights);
 }
 
 }  // namespace
@@ -46,7 +53,8 @@ Result<Conversion> Conversion::prepare(const std::filesystem::path& checkpoint,
 }
 
 Status Conversion::choose_types(const TypeChoices& choices) {
-  file_type_ = choices.recipe != nullptr ? choices.recipe->file_type : source_.file_type;
+  if (choices.recipe != nullptr) file_type_ = choices.recipe->file_type;
+  if (choices.recipe == nullptr && !choices.budget) file_type_ = source_.file_type;
   std::vector<std::string_view> matrices;
   for (const PlannedTensor& tensor : tensors()) {
     if (!stays_float(tensor.name, tensor.desc.shape)) matrices.push_back(tensor.name);
@@ -107,8 +115,11 @@ Status Conversion::fit_to_size(const SizeBudget& budget, std::span<const size_t>
   const uint64_t bytes = budget.bytes_for(n_weights);
   const auto chosen = choose_options(options, bytes - std::min(bytes, fixed_bytes));
   if (!chosen)
-    return fail(Errc::kUsage, "the size is too small: {} bytes of weights (the least is {})", bytes,
-                fixed_bytes + least);
+    return fail(Errc::kUsage,
+                "the size is too small: {} bytes of weights, {:.3f} bits each (the least is {} "
+                "bytes, {:.3f} bits)",
+                bytes, bits_each(bytes, n_weights), fixed_bytes + least,
+                bits_each(fixed_bytes + least, n_weights));
   for (size_t i = 0; i < places.size(); ++i) {
     PlannedTensor& tensor = source_.tensors[places[i]];
     tensor.desc.dtype = tensor.wanted = options[i][(*chosen)[i]].dtype;
@@ -164,6 +175,8 @@ Result<PipelineShape> Conversion::plan_memory(int n_threads) const {
 
 Sha256Digest Conversion::job_digest(const GgufWriter& writer) const {
   Sha256 hash;
+  const std::string revision = fmt::format("{}\n", kRevision);
+  hash.update(std::as_bytes(std::span(revision)));
   hash.update(writer.header_digest());
   for (const InputFile* file : source_.files) {
     const std::string line = fmt::format("{}\n{}\n{}\n", file->path().filename().string(),
@@ -180,7 +193,7 @@ Sha256Digest Conversion::job_digest(const GgufWriter& writer) const {
 }
 
 Status Conversion::run(const std::filesystem::path& output, int n_threads,
-                       const ProgressCallback& progress, Start start) const {
+                       const ProgressCallback& progress, Start start, Existing existing) const {
   MINKE_CHECK(n_threads >= 1 && n_threads <= kMaxThreads, "{} threads", n_threads);
   MINKE_ASSIGN(const PipelineShape shape, plan_memory(n_threads));
   const bool resumes = start == Start::kResume;
@@ -199,12 +212,13 @@ Status Conversion::run(const std::filesystem::path& output, int n_threads,
   std::vector<Sha256Digest> journalled;
   if (resumes) {
     MINKE_ASSIGN(journalled, Journal::read(output, job));
+    journalled.resize(std::min(journalled.size(), tensors().size()));
   }
   MINKE_ASSIGN(const size_t n_done, writer.resume_data(journalled));
   MINKE_ASSIGN(Journal journal, Journal::create(output, job));
   for (const Sha256Digest& digest : writer.digests()) MINKE_TRY(journal.add(digest));
   Status status = write_tensors(n_done, shape, progress, writer, journal);
-  if (status) status = writer.finish();
+  if (status) status = writer.finish(existing);
   const bool can_resume = !status && journal.n_tensors() > 0 &&
                           (status.error().code == Errc::kCancelled || writer.has_failed());
   writer.keep_partial(can_resume);
@@ -240,6 +254,7 @@ Status Conversion::write_tensors(size_t first, const PipelineShape& shape,
   SourceHashes hashes(source_.files);
   MINKE_TRY(run_pipeline(rest, shape, write, go_on));
   MINKE_ASSIGN(const auto lines, hashes.wait(go_on));
+  MINKE_TRY(source_.check_unchanged());
   return writer.replace_strings(SourceHashes::kKey, lines);
 }
 

@@ -67,14 +67,16 @@ class Conversion {
   Result<PipelineShape> plan_memory(int n_threads) const;
   /// What becomes of what an earlier run that was cut off has written.
   enum class Start { kAnew, kResume };
+  using Existing = AtomicFile::Existing;
 
   /// Writes the file, by way of PATH.partial. The result is the same to the bit whatever n_threads
   /// (1 to kMaxThreads), and whether it was resumed. Memory stays below 1 GiB whatever the source's
   /// size. Where writing failed or was cancelled after a tensor was complete, PATH.partial and
   /// PATH.partial.journal stay for kResume; after any other error neither stays. Errors: kIo,
-  /// kContent (a NaN or an infinity), kMemory, kCancelled, kUsage (resuming another job).
+  /// kContent (a NaN or an infinity), kMemory, kCancelled, kUsage (resuming another job; a file
+  /// that appeared at PATH and is not to be replaced).
   Status run(const std::filesystem::path& output, int n_threads, const ProgressCallback& progress,
-             Start start = Start::kAnew) const;
+             Start start = Start::kAnew, Existing existing = Existing::kReplace) const;
 
  private:
   explicit Conversion(Source source) : source_(std::move(source)) {}

@@ -20,16 +20,16 @@ namespace fs = std::filesystem;
 constexpr std::string_view kFirstWords = "minke-journal 1 ";
 constexpr size_t kMaxBytes = 128 << 20;  // a line for each of as many tensors as a file may have
 
-fs::path journal_path(const fs::path& output) {
+}  // namespace
+
+fs::path Journal::path_for(const fs::path& output) {
   fs::path path = output;
   path += ".partial.journal";
   return path;
 }
 
-}  // namespace
-
 Result<Journal> Journal::create(const fs::path& output, const Sha256Digest& job) {
-  const fs::path path = journal_path(output);
+  const fs::path path = path_for(output);
   const int fd =
       ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0666);
   if (fd < 0) return tl::unexpected(io_error(path, errno));
@@ -39,7 +39,7 @@ Result<Journal> Journal::create(const fs::path& output, const Sha256Digest& job)
 }
 
 Result<std::vector<Sha256Digest>> Journal::read(const fs::path& output, const Sha256Digest& job) {
-  const fs::path path = journal_path(output);
+  const fs::path path = path_for(output);
   auto text = read_text(path, kMaxBytes);
   if (!text && text.error().code == Errc::kMissing) return std::vector<Sha256Digest>();
   if (!text) return tl::unexpected(std::move(text).error());
@@ -57,8 +57,8 @@ Result<std::vector<Sha256Digest>> Journal::read(const fs::path& output, const Sh
       done.push_back(*digest);
     } else if (line != std::string(kFirstWords) + to_hex(job)) {
       return fail(Errc::kUsage,
-                  "{}: another input, other options or another version of Minke made this (to "
-                  "start anew, leave out --resume)",
+                  "{}: it is of a run with another input, other options or another version of "
+                  "Minke (--force without --resume discards it)",
                   printable_path(path));
     }
   }
@@ -66,7 +66,7 @@ Result<std::vector<Sha256Digest>> Journal::read(const fs::path& output, const Sh
 
 void Journal::remove(const fs::path& output) noexcept {
   std::error_code ignored;
-  fs::remove(journal_path(output), ignored);
+  fs::remove(path_for(output), ignored);
 }
 
 Journal::Journal(Journal&& other) noexcept

@@ -25,6 +25,7 @@ class Journal {
   /// kIo, kUsage (it is of another job).
   static Result<std::vector<Sha256Digest>> read(const std::filesystem::path& output,
                                                 const Sha256Digest& job);
+  static std::filesystem::path path_for(const std::filesystem::path& output);
   /// Takes the journal of OUTPUT away, if there is one.
   static void remove(const std::filesystem::path& output) noexcept;
 

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -43,10 +44,6 @@ class Pipeline {
       scratch.turned.reserve(limits.n_values);
       scratch.weights.reserve(limits.n_values);
     }
-    threads_.emplace_back([this] { read_all(); });
-    for (PieceScratch& scratch : scratch_) {
-      threads_.emplace_back([this, &scratch] { encode_all(scratch); });
-    }
   }
   ~Pipeline() {
     const std::scoped_lock lock(mutex_);
@@ -56,6 +53,20 @@ class Pipeline {
   }
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;
+
+  /// Apart from the constructor, so that the destructor stops those that started before one could
+  /// not. Errors: kMemory.
+  Status start() {
+    try {
+      threads_.emplace_back([this] { read_all(); });
+      for (PieceScratch& scratch : scratch_) {
+        threads_.emplace_back([this, &scratch] { encode_all(scratch); });
+      }
+    } catch (const std::system_error& error) {
+      return fail(Errc::kMemory, "cannot start a thread: {}", error.code().message());
+    }
+    return {};
+  }
 
   Status write_all(const PieceWriter& write, const std::function<bool()>& go_on) {
     while (true) {
@@ -169,7 +180,9 @@ Result<PipelineShape> plan_pipeline(std::span<const PlannedTensor> tensors, int 
 
 Status run_pipeline(std::span<const PlannedTensor> tensors, const PipelineShape& shape,
                     const PieceWriter& write, const std::function<bool()>& go_on) {
-  return Pipeline(tensors, shape).write_all(write, go_on);
+  Pipeline pipeline(tensors, shape);
+  MINKE_TRY(pipeline.start());
+  return pipeline.write_all(write, go_on);
 }
 
 }  // namespace minke::convert

@@ -5,6 +5,7 @@
 #include <cctype>
 #include <charconv>
 #include <string>
+#include <utility>
 
 namespace minke::convert {
 namespace {
@@ -168,6 +169,12 @@ DType narrower(DType dtype) {
 std::span<const Recipe> recipes() noexcept { return kRecipes; }
 
 const Recipe* find_recipe(std::string_view name) noexcept {
+  // As llama-quantize takes them.
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kShort = {
+      {{"Q3_K", "Q3_K_M"}, {"Q4_K", "Q4_K_M"}, {"Q5_K", "Q5_K_M"}}};
+  for (const auto& [shorter, full] : kShort) {
+    if (same_ignoring_case(name, shorter)) name = full;
+  }
   const auto it = std::ranges::find_if(
       kRecipes, [name](const Recipe& recipe) { return same_ignoring_case(recipe.name, name); });
   return it == kRecipes.end() ? nullptr : &*it;

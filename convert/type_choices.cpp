@@ -80,7 +80,8 @@ ChosenType choose_type(const TypeChoices& choices, std::string_view tensor_name,
 Status check_rules(const TypeChoices& choices, const std::vector<std::string_view>& tensor_names) {
   for (const TypeRule& rule : choices.rules) {
     if (std::ranges::any_of(tensor_names, [&](auto name) { return rule.matches(name); })) continue;
-    return fail(Errc::kUsage, "--tensor-type '{}': no matrix has such a name",
+    return fail(Errc::kUsage,
+                "--tensor-type '{}': no matrix has such a name (norms and the router are F32)",
                 printable(rule.text()));
   }
   return {};

@@ -27,8 +27,7 @@ int64_t first_out_row(const Piece& piece) noexcept {
 /// f32's range would be infinite, or zero.
 float factor_for(std::span<const float> values) noexcept {
   int32_t largest = 0;  // Magnitudes are in the order of their bits.
-  for (const float v : values)
-    largest = std::max(largest, std::bit_cast<int32_t>(v) & INT32_MAX);
+  for (const float v : values) largest = std::max(largest, std::bit_cast<int32_t>(v) & INT32_MAX);
   const int exponent = (largest >> 23) - 127;
   return std::ldexp(1.0f, -std::clamp(exponent, -126, 126));
 }

@@ -25,6 +25,17 @@ constexpr size_t kBufferBytes = size_t{1} << 20;
 
 std::string reason(int error) { return std::generic_category().message(error); }
 
+/// Gives 0 or an errno: EEXIST where a file is there that must not be replaced.
+int rename_file(const fs::path& from, const fs::path& to, AtomicFile::Existing existing) {
+  if (existing == AtomicFile::Existing::kRefuse) {
+    if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return 0;
+    if (errno != EINVAL) return errno;
+    // The file system cannot do it in one step.
+    if (::access(to.c_str(), F_OK) == 0) return EEXIST;
+  }
+  return ::rename(from.c_str(), to.c_str()) == 0 ? 0 : errno;
+}
+
 /// PATH must be free, or a regular file that will be replaced.
 Status check_target(const fs::path& path) {
   struct stat info {};
@@ -222,14 +233,18 @@ void AtomicFile::keep_partial(bool keep) noexcept { impl_->keeps_partial = keep;
 
 bool AtomicFile::has_failed() const noexcept { return impl_->error.has_value(); }
 
-Status AtomicFile::commit() {
+Status AtomicFile::commit(Existing existing) {
   if (impl_->error) return tl::unexpected(*impl_->error);
   MINKE_CHECK(!impl_->committed, "{}", impl_->path.string());
   MINKE_TRY(impl_->flush());
   if (fsync(impl_->fd) != 0) return impl_->latch(errno, "flush to the disk");
-  if (::rename(impl_->partial.c_str(), impl_->path.c_str()) != 0) {
-    return impl_->latch(errno, "rename the finished file");
+  const int error = rename_file(impl_->partial, impl_->path, existing);
+  if (error == EEXIST) {
+    impl_->error = Error{Errc::kUsage, fmt::format("{}: a file of this name appeared meanwhile",
+                                                   printable_path(impl_->path))};
+    return tl::unexpected(*impl_->error);
   }
+  if (error != 0) return impl_->latch(error, "rename the finished file");
   impl_->committed = true;
   return sync_directory(impl_->directory());
 }

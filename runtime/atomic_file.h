@@ -19,6 +19,8 @@ class AtomicFile {
  public:
   /// What becomes of a partial file that an earlier run left.
   enum class Leftover { kDiscard, kKeep };
+  /// What becomes of a file that is at PATH when commit() is called.
+  enum class Existing { kReplace, kRefuse };
 
   /// With kKeep, what the partial file holds counts as appended. Errors: kMissing (the directory),
   /// kIo.
@@ -47,8 +49,8 @@ class AtomicFile {
   bool has_failed() const noexcept;
   /// Bytes appended so far.
   uint64_t size_bytes() const noexcept;
-  /// Makes the file appear under its name; once. Errors: kIo.
-  Status commit();
+  /// Makes the file appear under its name; once. Errors: kIo; kUsage for a file that is refused.
+  Status commit(Existing existing = Existing::kReplace);
 
  private:
   struct Impl;

@@ -288,14 +288,14 @@ Status GgufWriter::replace_strings(std::string_view key, std::span<const std::st
 
 Status GgufWriter::flush() { return impl_->file.flush(); }
 
-Status GgufWriter::finish() {
+Status GgufWriter::finish(AtomicFile::Existing existing) {
   MINKE_CHECK(impl_->in_data && impl_->current == impl_->sizes.size(),
               "{} of {} tensors are complete", impl_->current, impl_->sizes.size());
   if (impl_->keeps_hashes) {
     MINKE_TRY(
         impl_->file.overwrite(impl_->hashes_offset, std::as_bytes(std::span(impl_->digests))));
   }
-  return impl_->file.commit();
+  return impl_->file.commit(existing);
 }
 
 }  // namespace minke

@@ -79,8 +79,8 @@ class GgufWriter {
   Status replace_strings(std::string_view key, std::span<const std::string> values);
   /// Gives what was written to the system, which keeps it when the program is killed. Errors: kIo.
   Status flush();
-  /// Errors: kIo; MINKE_CHECK that every tensor is complete.
-  Status finish();
+  /// Errors: those of AtomicFile::commit; MINKE_CHECK that every tensor is complete.
+  Status finish(AtomicFile::Existing existing = AtomicFile::Existing::kReplace);
 
  private:
   struct Impl;

@@ -44,7 +44,7 @@ TEST_CASE("auto: a file of the same size has less than half the divergence of a 
   require_run({"perplexity", "-m", model, "-f", dir / "b", "-c", "128", "--chunks", "8",
                "--save-logits", dir / "base", "-t", "2"});
   require_run({"imatrix", "-m", model, "-f", dir / "a", "-o", matrix, "-c", "128", "--chunks", "16",
-               "--sensitivity", "3", "-t", "2"});
+               "--sensitivity", "3"});
   require_run({"quantize", model, "-o", mix, "--type", "Q4_K_M", "--allow-requantize", "--imatrix",
                matrix, "-t", "2"});
   const auto mix_bytes = static_cast<double>(fs::file_size(mix));

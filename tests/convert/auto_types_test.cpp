@@ -65,7 +65,8 @@ TEST_CASE("auto types: sizes are bits a weight, MiB or GiB") {
   CHECK((*parse_size_budget("auto:4.5"))->bytes_for(800) == 450);
   CHECK((*parse_size_budget("auto:1.5GiB"))->bytes_for(800) == (uint64_t{3} << 29));
   CHECK((*parse_size_budget("auto:20MiB"))->bytes_for(800) == (uint64_t{20} << 20));
-  for (const char* bad : {"auto:", "auto:x", "auto:0", "auto:-1", "auto:nan", "auto:17", "auto:4GB",
+  CHECK((*parse_size_budget("AUTO:2gb"))->bytes_for(800) == 2'000'000'000);
+  for (const char* bad : {"auto:", "auto:x", "auto:0", "auto:-1", "auto:nan", "auto:17", "auto:4KB",
                           "auto:1e300GiB", "auto:4.5 ", "auto:infGiB"}) {
     CAPTURE(bad);
     const auto budget = parse_size_budget(bad);

@@ -156,7 +156,8 @@ TEST_CASE("a row that no block divides is stored as F16") {
 
 TEST_CASE("recipes are found by name in any case, and every one is complete") {
   CHECK(find_recipe("q4_k_m") == find_recipe("Q4_K_M"));
-  CHECK(find_recipe("Q4_K") == nullptr);
+  CHECK(find_recipe("Q4_K") == find_recipe("Q4_K_M"));
+  CHECK(find_recipe("Q2_K_M") == nullptr);
   CHECK(find_recipe("") == nullptr);
   for (const Recipe& recipe : recipes()) {
     CAPTURE(recipe.name);
