@@ -26,8 +26,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kCopy = "COPY";
-
 bool is_copy_name(std::string_view type) {
   return CLI::detail::to_lower(std::string(type)) == "copy";
 }
