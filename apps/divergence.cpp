@@ -76,6 +76,13 @@ void add_percentiles(Lines& lines, std::vector<double> values, std::string_view 
 
 }  // namespace
 
+double log_sum_exp(std::span<const float> logits) noexcept {
+  const float largest = std::ranges::max(logits);
+  double sum = 0;
+  for (const float logit : logits) sum += static_cast<double>(std::exp(logit - largest));
+  return static_cast<double>(largest) + std::log(sum);
+}
+
 void Divergence::set(size_t i, std::span<const float> logits, double log_sum_exp,
                      const BaseRow& base, TokenId target) {
   constexpr float kLeast = -16;

@@ -9,6 +9,9 @@
 
 namespace minke::apps {
 
+/// log of the sum of exp over all logits, in f64.
+double log_sum_exp(std::span<const float> logits) noexcept;
+
 /// The scored predictions of a text, one value each.
 struct Divergence {
   std::vector<double> nll;       ///< -log p of the text's next token

@@ -25,14 +25,6 @@ struct PerplexityOptions {
   bool divergence = false;
 };
 
-/// log of the sum of exp over all logits, in f64.
-double log_sum_exp(std::span<const float> logits) noexcept {
-  const float largest = std::ranges::max(logits);
-  double sum = 0;
-  for (const float logit : logits) sum += static_cast<double>(std::exp(logit - largest));
-  return static_cast<double>(largest) + std::log(sum);
-}
-
 /// One run over a text's chunks.
 class Measurement {
  public:

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "apps/convert_progress.h"
+#include "apps/divergence.h"
 #include "apps/interrupt.h"
 #include "apps/terminal.h"
 #include "backends/cpu/cpu_backend.h"
@@ -42,15 +43,11 @@ void probe_rows(const Weight& weight, const convert::ImportanceEntry* entry, int
   const FormatTraits &source = *find_format(weight.desc.dtype), &format = *find_format(kProbe);
   const auto cols = static_cast<size_t>(shape.cols());
   const size_t source_row = weight.desc.row_bytes(), row_size = row_bytes(kProbe, cols);
-  const int64_t n_planes = shape.rank() == 3 ? shape[0] : 1, plane_rows = shape.rows() / n_planes;
-  std::vector<float> values(cols), decoded(cols), weights(cols), importance;
+  std::vector<float> values(cols), decoded(cols), weights(cols);
+  convert::RowImportance row_importance(entry, shape);
   convert::RelativeError error;
-  int64_t plane = -1;
   for (int64_t row = begin; row < end; ++row) {
-    if (entry != nullptr && row / plane_rows != plane) {
-      plane = row / plane_rows;
-      importance = convert::column_importance(*entry, n_planes, plane);
-    }
+    const std::span<const float> importance = row_importance.of(row);
     const auto at = static_cast<size_t>(row);
     std::byte* blocks = probe.blocks.data() + at * row_size;
     source.decode(weight.data + at * source_row, values.data(), cols / source.block_len);
@@ -85,10 +82,7 @@ Probe make_probe(const Weight& weight, const convert::ImportanceEntry* entry, in
 
 /// log p of each token, in place.
 void to_log_probabilities(std::span<float> logits) noexcept {
-  const float largest = std::ranges::max(logits);
-  double sum = 0;
-  for (const float logit : logits) sum += static_cast<double>(std::exp(logit - largest));
-  const float log_sum = largest + static_cast<float>(std::log(sum));
+  const auto log_sum = static_cast<float>(log_sum_exp(logits));
   for (float& logit : logits) logit -= log_sum;
 }
 

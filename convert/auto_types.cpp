@@ -175,15 +175,13 @@ Result<std::vector<TypeOption>> measure_options(const PlannedTensor& tensor, dou
   PieceScratch scratch;
   std::vector<std::byte> encoded;
   std::vector<float> decoded;
+  RowImportance importance(tensor.importance, tensor.desc.shape);
   for (const Piece& piece : sample_pieces(tensor)) {
     MINKE_TRY(read_piece(piece, bytes));
     MINKE_TRY(decode_piece(piece, bytes, scratch));
     const std::vector<float>& values = scratch.values;
     weigh_errors(piece, values, scratch.weights);
     decoded.resize(values.size());
-    std::vector<std::vector<float>> importance(values.size() / cols);
-    for (size_t row = 0; row < importance.size(); ++row)
-      row_importance(piece, static_cast<int64_t>(row), importance[row]);
     for (size_t f = 0; f < formats.size(); ++f) {
       const FormatTraits& format = *formats[f];
       const size_t n_blocks = values.size() / format.block_len;
@@ -191,9 +189,9 @@ Result<std::vector<TypeOption>> measure_options(const PlannedTensor& tensor, dou
       format.encode(values.data(), scratch.weights.data(), encoded.data(), n_blocks);
       format.decode(encoded.data(), decoded.data(), n_blocks);
       const std::span<const float> all(values), got(decoded);
-      for (size_t at = 0; at < values.size(); at += cols) {
-        errors[f].add(all.subspan(at, cols), got.subspan(at, cols), importance[at / cols]);
-      }
+      int64_t row = first_out_row(piece);
+      for (size_t at = 0; at < values.size(); at += cols, ++row)
+        errors[f].add(all.subspan(at, cols), got.subspan(at, cols), importance.of(row));
     }
   }
   std::vector<TypeOption> options;

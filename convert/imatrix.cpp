@@ -229,6 +229,15 @@ std::vector<float> column_importance(const ImportanceEntry& entry, int64_t n_pla
   return importance;
 }
 
+std::span<const float> RowImportance::of(int64_t row) {
+  const int64_t plane = row / plane_rows_;
+  if (entry_ != nullptr && plane != plane_) {
+    columns_ = column_importance(*entry_, n_planes_, plane);
+    plane_ = plane;
+  }
+  return columns_;
+}
+
 Result<ImportanceMatrix> read_imatrix(const std::filesystem::path& path) {
   const Problem problem(path);
   bool is_gguf = false;

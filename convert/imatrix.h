@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "runtime/result.h"
+#include "runtime/tensor.h"
 
 namespace minke::convert {
 
@@ -47,6 +48,25 @@ struct ImportanceMatrix {
 /// the more those of all planes. The sizes fit (see check_fits). Where nothing was seen at all they
 /// are all 1.
 std::vector<float> column_importance(const ImportanceEntry& entry, int64_t n_planes, int64_t plane);
+
+/// column_importance() for the rows of a weight one after another; keeps that of the last plane.
+class RowImportance {
+ public:
+  /// `entry` may be null, and outlives this.
+  RowImportance(const ImportanceEntry* entry, const Shape& shape) noexcept
+      : entry_(entry),
+        n_planes_(shape.rank() == 3 ? shape[0] : 1),
+        plane_rows_(shape.rows() / n_planes_) {}
+  /// (cols), or empty without an entry; valid until the next call. `row` is counted over all
+  /// planes.
+  std::span<const float> of(int64_t row);
+
+ private:
+  const ImportanceEntry* entry_;
+  int64_t n_planes_, plane_rows_;
+  int64_t plane_ = -1;
+  std::vector<float> columns_;
+};
 
 /// Errors: kShape if an entry is not for a weight of (n_planes, .., cols); says both.
 Status check_fits(std::string_view weight, const ImportanceEntry& entry, int64_t n_planes,

@@ -13,16 +13,6 @@ namespace {
 /// Values that the mean square is taken of: as many as a large block has.
 constexpr size_t kAround = 256;
 
-/// Row of the tensor that the piece's first one becomes.
-int64_t first_out_row(const Piece& piece) noexcept {
-  int64_t row = 0;
-  for (const Slab& slab : piece.tensor->slabs) {
-    if (&slab == piece.slab) break;
-    row += slab.transposed ? slab.source.weights.shape.cols() : slab.n_rows;
-  }
-  return piece.slab->transposed ? row : row + piece.first_row - piece.slab->first_row;
-}
-
 /// The power of two that brings the largest magnitude near 1: squares of what is near the ends of
 /// f32's range would be infinite, or zero.
 float factor_for(std::span<const float> values) noexcept {
@@ -62,14 +52,13 @@ void weigh_by_size(std::span<const float> values, std::span<float> weights) noex
 
 }  // namespace
 
-void row_importance(const Piece& piece, int64_t row, std::vector<float>& importance) {
-  importance.clear();
-  const PlannedTensor& tensor = *piece.tensor;
-  if (tensor.importance == nullptr) return;
-  const Shape& shape = tensor.desc.shape;
-  const int64_t n_planes = shape.rank() == 3 ? shape[0] : 1;
-  const int64_t plane = (first_out_row(piece) + row) / (shape.rows() / n_planes);
-  importance = column_importance(*tensor.importance, n_planes, plane);
+int64_t first_out_row(const Piece& piece) noexcept {
+  int64_t row = 0;
+  for (const Slab& slab : piece.tensor->slabs) {
+    if (&slab == piece.slab) break;
+    row += slab.transposed ? slab.source.weights.shape.cols() : slab.n_rows;
+  }
+  return piece.slab->transposed ? row : row + piece.first_row - piece.slab->first_row;
 }
 
 void weigh_row(std::span<const float> values, std::span<const float> importance,
@@ -82,17 +71,10 @@ void weigh_errors(const Piece& piece, std::span<const float> values, std::vector
   weights.resize(values.size());
   const Shape& shape = piece.tensor->desc.shape;
   const auto cols = static_cast<size_t>(shape.cols());
-  const ImportanceEntry* entry = piece.tensor->importance;
-  const int64_t n_planes = shape.rank() == 3 ? shape[0] : 1;
-  const int64_t plane_rows = shape.rows() / n_planes;
-  std::vector<float> importance;
-  int64_t plane = -1, row = first_out_row(piece);
+  RowImportance importance(piece.tensor->importance, shape);
+  int64_t row = first_out_row(piece);
   for (size_t at = 0; at < values.size(); at += cols, ++row) {
-    if (entry != nullptr && row / plane_rows != plane) {
-      plane = row / plane_rows;
-      importance = column_importance(*entry, n_planes, plane);
-    }
-    weigh_row(values.subspan(at, cols), importance, std::span(weights).subspan(at, cols));
+    weigh_row(values.subspan(at, cols), importance.of(row), std::span(weights).subspan(at, cols));
   }
 }
 

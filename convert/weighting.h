@@ -22,8 +22,7 @@ void weigh_errors(const Piece& piece, std::span<const float> values, std::vector
 void weigh_row(std::span<const float> values, std::span<const float> importance,
                std::span<float> weights) noexcept;
 
-/// Importance (cols) of the columns of row `row` of a piece, as they are encoded; empty where the
-/// tensor has none.
-void row_importance(const Piece& piece, int64_t row, std::vector<float>& importance);
+/// Row of the tensor that the piece's first one becomes, for RowImportance.
+int64_t first_out_row(const Piece& piece) noexcept;
 
 }  // namespace minke::convert
