@@ -48,19 +48,12 @@ Result<TypeRule> TypeRule::parse(std::string_view text) {
     return fail(Errc::kUsage, "'{}': unknown type '{}' (known: {})", printable(text),
                 printable(type), format_names());
   }
-  try {
-    return TypeRule(text, std::regex(std::string(text.substr(0, equals))), format->dtype);
-  } catch (const std::regex_error& error) {
-    return fail(Errc::kUsage, "'{}': not a regular expression: {}", printable(text), error.what());
+  auto pattern = Regex::compile(text.substr(0, equals));
+  if (!pattern) {
+    return fail(Errc::kUsage, "'{}': not a regular expression: {}", printable(text),
+                pattern.error().message);
   }
-}
-
-bool TypeRule::matches(std::string_view tensor_name) const {
-  try {
-    return std::regex_search(tensor_name.begin(), tensor_name.end(), pattern_);
-  } catch (const std::regex_error&) {
-    return false;  // The pattern asks for too much work on this name.
-  }
+  return TypeRule(text, std::move(*pattern), format->dtype);
 }
 
 ChosenType choose_type(const TypeChoices& choices, std::string_view tensor_name,

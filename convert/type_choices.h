@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <regex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "convert/auto_types.h"
 #include "convert/recipe.h"
 #include "quant/format.h"
+#include "runtime/regex.h"
 #include "runtime/result.h"
 #include "runtime/tensor.h"
 
@@ -19,19 +19,19 @@ namespace minke::convert {
 /// The type of all tensors in whose GGUF names a pattern is found.
 class TypeRule {
  public:
-  /// "REGEX=TYPE", with a regular expression as ECMAScript has it. Errors: kUsage.
+  /// "REGEX=TYPE", with a regular expression as Perl has it. Errors: kUsage.
   static Result<TypeRule> parse(std::string_view text);
 
   const std::string& text() const noexcept { return text_; }
   DType dtype() const noexcept { return dtype_; }
-  bool matches(std::string_view tensor_name) const;
+  bool matches(std::string_view tensor_name) const { return pattern_.found_in(tensor_name); }
 
  private:
-  TypeRule(std::string_view text, std::regex pattern, DType dtype)
+  TypeRule(std::string_view text, Regex pattern, DType dtype)
       : text_(text), pattern_(std::move(pattern)), dtype_(dtype) {}
 
   std::string text_;
-  std::regex pattern_;
+  Regex pattern_;
   DType dtype_;
 };
 

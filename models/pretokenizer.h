@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "models/regex.h"
+#include "runtime/regex.h"
 #include "runtime/result.h"
 
 namespace minke {

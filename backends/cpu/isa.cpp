@@ -4,31 +4,24 @@
 #include <cstdlib>
 #include <vector>
 
+#include "backends/cpu/kernels_isas.h"  // made by minke_add_isa_objects of cmake/isa.cmake
+
 #if defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
 
 namespace minke::cpu {
 
-#if defined(__x86_64__)
-#define MINKE_X86_ISAS(X) X(avx512bf16) X(avx512vnni) X(avx512) X(avx2) X(scalar)
-#define MINKE_ISAS(X) MINKE_X86_ISAS(X)
-#elif defined(__aarch64__)
-#define MINKE_ISAS(X) X(dotprod) X(neon)
-#else
-#define MINKE_ISAS(X) X(scalar)
-#endif
-
 #define MINKE_DECLARE(isa)         \
   namespace isa {                  \
   extern const KernelTable kTable; \
   }
-MINKE_ISAS(MINKE_DECLARE)
+MINKE_KERNELS_ISAS(MINKE_DECLARE)
 #undef MINKE_DECLARE
 
 namespace {
 
-/// Whether processor and operating system support what isa_flags.cmake compiles for.
+/// Whether processor and operating system support what cmake/isa.cmake compiles for.
 bool supported(std::string_view isa) noexcept {
 #if defined(__x86_64__)
   // The compiler's runtime checks CPUID and which registers the operating system saves.
@@ -53,7 +46,7 @@ std::vector<const KernelTable*> find_available() {
   std::vector<const KernelTable*> tables;
 #define MINKE_ADD(isa) \
   if (supported(#isa)) tables.push_back(&isa::kTable);
-  MINKE_ISAS(MINKE_ADD)
+  MINKE_KERNELS_ISAS(MINKE_ADD)
 #undef MINKE_ADD
   return tables;
 }
@@ -69,7 +62,7 @@ Result<const KernelTable*> find_kernels(std::string_view isa) {
   for (const KernelTable* table : available_kernels())
     if (table->name == isa) return table;
 #define MINKE_IS_KNOWN(name) || isa == #name
-  const bool known = false MINKE_ISAS(MINKE_IS_KNOWN);
+  const bool known = false MINKE_KERNELS_ISAS(MINKE_IS_KNOWN);
 #undef MINKE_IS_KNOWN
   if (known) {
     return fail(Errc::kUnsupported,

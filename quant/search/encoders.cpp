@@ -4,27 +4,21 @@
 #include <string_view>
 #include <vector>
 
+#include "quant/encoders_isas.h"  // made by minke_add_isa_objects of cmake/isa.cmake
+
 namespace minke {
 namespace encoders {
-
-#if defined(__x86_64__)
-#define MINKE_ENCODER_ISAS(X) X(avx512) X(avx2) X(scalar)
-#elif defined(__aarch64__)
-#define MINKE_ENCODER_ISAS(X) X(neon)
-#else
-#define MINKE_ENCODER_ISAS(X) X(scalar)
-#endif
 
 #define MINKE_DECLARE(isa)         \
   namespace isa {                  \
   extern const Encoders kEncoders; \
   }
-MINKE_ENCODER_ISAS(MINKE_DECLARE)
+MINKE_ENCODERS_ISAS(MINKE_DECLARE)
 #undef MINKE_DECLARE
 
 namespace {
 
-// Whether processor and operating system support what CMakeLists.txt compiles for.
+// Whether processor and operating system support what cmake/isa.cmake compiles for.
 bool supported([[maybe_unused]] std::string_view isa) noexcept {
 #if defined(__x86_64__)
   const bool avx2 = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
@@ -58,7 +52,7 @@ std::span<const Encoders* const> available() noexcept {
     std::vector<const Encoders*> found;
 #define MINKE_ADD(isa) \
   if (supported(#isa)) found.push_back(&isa::kEncoders);
-    MINKE_ENCODER_ISAS(MINKE_ADD)
+    MINKE_ENCODERS_ISAS(MINKE_ADD)
 #undef MINKE_ADD
     return found;
   }();

@@ -86,7 +86,8 @@ int rows_per_task(int n_rows, int n_x, int n_workers) noexcept;
 
 inline constexpr size_t aligned64(size_t bytes) noexcept { return (bytes + 63) / 64 * 64; }
 
-/// Hands out pieces of a scratch area, each 64-byte aligned.
+/// Hands out pieces of a scratch area, each 64-byte aligned. Without an area it counts alone: all
+/// pieces are null.
 class Carver {
  public:
   explicit Carver(std::byte* base) noexcept : base_(base) {}
@@ -95,7 +96,7 @@ class Carver {
     return reinterpret_cast<int32_t*>(bytes(n * sizeof(int32_t)));
   }
   std::byte* bytes(size_t n) noexcept {
-    std::byte* p = base_ + used_;
+    std::byte* p = base_ == nullptr ? nullptr : base_ + used_;
     used_ += aligned64(n);
     return p;
   }

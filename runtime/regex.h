@@ -1,4 +1,4 @@
-// PCRE2 as the pre-tokenizers need it: UTF-8, Unicode properties, compiled to machine code.
+// Regular expressions by PCRE2: UTF-8, Unicode properties, compiled to machine code.
 #pragma once
 
 #include <cstddef>
@@ -6,15 +6,22 @@
 #include <string_view>
 #include <utility>
 
+#include "runtime/result.h"
+
 namespace minke {
 
-/// Immutable and safe to share between threads; each thread searches with its own Matcher.
+/// Immutable, cheap to copy and safe to share between threads; each thread searches with its own
+/// Matcher.
 class Regex {
  public:
   /// The pattern is our own: one that does not compile is a programmer's mistake.
   explicit Regex(std::string_view pattern);
-  Regex(Regex&&) noexcept;
-  ~Regex();
+  /// A user's pattern. Errors: kUsage, the reason and the place in the pattern.
+  static Result<Regex> compile(std::string_view pattern);
+
+  /// Whether some part of `subject` matches, an empty one too. False also where PCRE2 gives up: at
+  /// invalid UTF-8, or a pattern that asks for too much work.
+  bool found_in(std::string_view subject) const;
 
   class Matcher {
    public:
@@ -31,7 +38,8 @@ class Regex {
 
  private:
   struct Code;
-  std::unique_ptr<Code> code_;
+  explicit Regex(std::shared_ptr<const Code> code) noexcept;
+  std::shared_ptr<const Code> code_;
 };
 
 }  // namespace minke

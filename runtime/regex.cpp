@@ -1,12 +1,11 @@
-#include "models/regex.h"
+#include "runtime/regex.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
 #include <cstdint>
 #include <string>
-
-#include "runtime/result.h"
+#include <utility>
 
 namespace minke {
 namespace {
@@ -33,20 +32,37 @@ struct Regex::Code {
   std::unique_ptr<pcre2_code, FreeCode> code;
 };
 
-Regex::Regex(std::string_view pattern) : code_(std::make_unique<Code>()) {
+Regex::Regex(std::shared_ptr<const Code> code) noexcept : code_(std::move(code)) {}
+
+Result<Regex> Regex::compile(std::string_view pattern) {
   // DOLLAR_ENDONLY: `$` is the end of the piece alone, as pieces never hold a newline inside.
   constexpr uint32_t kOptions = PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY;
   int error = 0;
   size_t offset = 0;
-  code_->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                                  kOptions, &error, &offset, nullptr));
-  MINKE_CHECK(code_->code != nullptr, "pattern {}: {} at {}", pattern, error_text(error), offset);
+  auto code = std::make_shared<Code>();
+  code->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                                 kOptions, &error, &offset, nullptr));
+  if (code->code == nullptr) {
+    return fail(Errc::kUsage, "{} (at character {})", error_text(error), offset);
+  }
   // Where the system forbids writable code pages PCRE2 interprets instead: slower, same result.
-  pcre2_jit_compile(code_->code.get(), PCRE2_JIT_COMPLETE);
+  pcre2_jit_compile(code->code.get(), PCRE2_JIT_COMPLETE);
+  return Regex(std::move(code));
 }
 
-Regex::Regex(Regex&&) noexcept = default;
-Regex::~Regex() = default;
+Regex::Regex(std::string_view pattern) {
+  auto compiled = compile(pattern);
+  MINKE_CHECK(compiled.has_value(), "pattern {}: {}", pattern, compiled.error().message);
+  *this = std::move(*compiled);
+}
+
+bool Regex::found_in(std::string_view subject) const {
+  const std::unique_ptr<pcre2_match_data, FreeData> data(pcre2_match_data_create(1, nullptr));
+  MINKE_CHECK(data != nullptr, "no memory for a match");
+  return pcre2_match(code_->code.get(), reinterpret_cast<PCRE2_SPTR>(subject.data()),
+                     subject.size(), 0, 0, data.get(),
+                     nullptr) >= 0;  // 0: more groups than asked for
+}
 
 struct Regex::Matcher::State {
   const pcre2_code* code;
