@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "apps/convert_progress.h"
+#include "backends/cpu/isa.h"
 #include "convert/convert.h"
 #include "convert/estimate.h"
 #include "runtime/input_file.h"
@@ -243,6 +244,7 @@ Result<convert::TypeChoices> check_write_options(const WriteOptions& options, bo
     if (!rule) return usage("--tensor-type {}", rule.error().message);
     choices.rules.push_back(std::move(*rule));
   }
+  MINKE_TRY(cpu::default_kernels());  // What MINKE_ISA names, the encoders obey too.
   MINKE_TRY(check_output(options));
   return choices;
 }

@@ -15,10 +15,11 @@
 namespace minke::convert {
 namespace {
 
-// What a tensor may become. Float types are not among them: 8 bits lose next to nothing.
+// What a tensor may become.
 constexpr std::array kCandidates = {
-    DType::kQ2_K, DType::kQ3_K, DType::kIQ4_XS, DType::kIQ4_NL, DType::kQ4_K, DType::kQ4_1,
-    DType::kQ5_K, DType::kQ5_0, DType::kQ5_1,   DType::kQ6_K,   DType::kQ8_0,
+    DType::kQ2_K, DType::kQ3_K, DType::kIQ4_XS, DType::kIQ4_NL, DType::kQ4_K,
+    DType::kQ4_1, DType::kQ5_K, DType::kQ5_0,   DType::kQ5_1,   DType::kQ6_K,
+    DType::kQ8_0, DType::kF16,  DType::kBF16,
 };
 
 /// Values of a tensor that each type is tried on: enough that another sample gives the same error
@@ -169,7 +170,6 @@ Result<std::vector<TypeOption>> measure_options(const PlannedTensor& tensor, dou
     const FormatTraits* format = find_format(dtype);
     if (cols % format->block_len == 0) formats.push_back(format);
   }
-  if (formats.empty()) formats.push_back(find_format(DType::kF16));
   std::vector<RelativeError> errors(formats.size());
   PieceBytes bytes;
   PieceScratch scratch;
@@ -197,7 +197,8 @@ Result<std::vector<TypeOption>> measure_options(const PlannedTensor& tensor, dou
   std::vector<TypeOption> options;
   for (size_t f = 0; f < formats.size(); ++f) {
     const TensorDesc desc{formats[f]->dtype, tensor.desc.shape};
-    options.push_back({desc.dtype, desc.bytes(), sensitivity * errors[f].share()});
+    const double share = errors[f].share();
+    if (std::isfinite(share)) options.push_back({desc.dtype, desc.bytes(), sensitivity * share});
   }
   return worthwhile(std::move(options));
 }

@@ -21,7 +21,7 @@
 #include "tests/convert/checkpoint_builder.h"
 #include "tests/support.h"
 
-    using namespace minke;
+using namespace minke;
 using namespace minke::test;
 namespace fs = std::filesystem;
 
@@ -68,6 +68,10 @@ TEST_CASE("convert writes the same bytes whatever the instruction set") {
   const auto expected = converted(name);
   CHECK(!expected.empty());
   while (names >> name) CHECK(converted(name) == expected);
+  check_refused(
+      run_minke({"convert", data_path("tiny-236b"), "-o", dir / "no.gguf", "--type", "F32"},
+                {"MINKE_ISA=sse9"}),
+      1, "MINKE_ISA: unknown instruction set 'sse9'");
 }
 
 TEST_CASE("convert --dry-run shows each tensor and writes nothing") {
