@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "apps/bench_compare.h"
 #include "apps/bench_limits.h"
 #include "apps/bench_report.h"
 #include "apps/bench_runner.h"
@@ -17,6 +18,7 @@ namespace minke::apps {
 namespace {
 
 constexpr int kMaxTokens = 1 << 20;
+constexpr int kMaxSequences = 256;
 
 struct BenchOptions {
   std::vector<std::filesystem::path> models;
@@ -25,6 +27,7 @@ struct BenchOptions {
   int repetitions = 5;
   BenchFormat format = BenchFormat::kMarkdown;
   bool limits = false;
+  std::filesystem::path saved;
 };
 
 /// "512,128": both at least 1.
@@ -38,7 +41,7 @@ Result<BenchTest> parse_pair(const std::string& text) {
       good = good && CLI::detail::lexical_cast(parts[i], n[i]);
       good = good && n[i] >= 1 && n[i] <= kMaxTokens;
     }
-    if (good) return BenchTest{n[0], n[1], 0};
+    if (good) return BenchTest{.n_prompt = n[0], .n_gen = n[1]};
   }
   return usage("-pg: '{}' is not PP,TG as in 512,128", printable(text));
 }
@@ -58,14 +61,16 @@ Status complete_plan(BenchOptions& options) {
 /// One model's cases.
 class Bench {
  public:
-  Bench(const BenchOptions& options, const BenchColumns& columns, std::vector<BenchRow>& rows)
-      : options_(&options), columns_(columns), rows_(&rows) {}
+  /// `saved`: a run to compare with, or null.
+  Bench(const BenchOptions& options, const BenchColumns& columns, const SavedRun* saved,
+        std::vector<BenchRow>& rows)
+      : options_(&options), columns_(columns), saved_(saved), rows_(&rows) {}
 
   Status run(const std::filesystem::path& path) {
     MINKE_ASSIGN(model_, Model::open(path));
     int longest = 0;
     for (const BenchCase& bench_case : options_->plan.cases())
-      longest = std::max(longest, bench_case.test.n_depth + bench_case.test.n_tokens());
+      longest = std::max(longest, bench_case.test.n_ctx());
     warn_of_long_context(*model_, longest);
     for (const BenchCase& bench_case : options_->plan.cases()) MINKE_TRY(measure(bench_case));
     return {};
@@ -79,6 +84,7 @@ class Bench {
     }
     bench_case.n_threads = backend_->n_threads();
     BenchRow row = describe(bench_case);
+    if (saved_ != nullptr) row.saved_rate = saved_->rate_of(bench_case);
     if (options_->limits) {
       MINKE_TRY(make_meter());
       row.limits = {meter_->measure(bench_case.n_threads), test_cost(*model_, bench_case)};
@@ -115,7 +121,8 @@ class Bench {
             .backend = backend_->name(),
             .bench_case = bench_case,
             .seconds = {},
-            .limits = {}};
+            .limits = {},
+            .saved_rate = {}};
   }
 
   void show_progress(const BenchTest& test, int repetition) {
@@ -126,6 +133,7 @@ class Bench {
 
   const BenchOptions* options_;
   BenchColumns columns_;
+  const SavedRun* saved_;
   StatusLine status_;
   std::vector<BenchRow>* rows_;
   std::unique_ptr<Model> model_;
@@ -139,9 +147,15 @@ Status bench(BenchOptions& options) {
   std::vector<BenchRow> rows;
   // A bad file is told before anything is printed.
   for (const auto& path : options.models) MINKE_TRY(Model::open(path));
-  const BenchColumns columns = columns_for(options.plan.cases(), options.limits);
+  std::optional<SavedRun> saved;
+  if (!options.saved.empty()) {
+    MINKE_ASSIGN(saved, SavedRun::open(options.saved));
+  }
+  BenchColumns columns = columns_for(options.plan.cases(), options.limits);
+  columns.saved = saved.has_value();
   fmt::print("{}", format_header(options.format, columns));
-  for (const auto& path : options.models) MINKE_TRY(Bench(options, columns, rows).run(path));
+  for (const auto& path : options.models)
+    MINKE_TRY(Bench(options, columns, saved ? &*saved : nullptr, rows).run(path));
   fmt::print("{}", format_footer(rows, options.format));
   return {};
 }
@@ -174,6 +188,9 @@ Action setup_bench(CommandLine& line) {
                         ->type_name("PP,TG"));
   add_list(app, "-d,--n-depth", plan.n_depths, 0, kMaxTokens,
            "Tokens that the cache holds before a test; 0 if not said");
+  add_list(app, "--parallel", plan.n_sequences, 1, kMaxSequences,
+           "Sequences, each with its own tokens, that generate side by side; 1 if not said");
+  line.alias("-np", app.get_option("--parallel"));
   add_list(app, "-b,--batch-size", plan.n_batches, 1, 65536,
            "Tokens of one step at most; 512 if not said");
   add_list(app, "--ubatch-size", plan.n_ubatches, 1, 65536,
@@ -203,6 +220,11 @@ Action setup_bench(CommandLine& line) {
   app.add_flag("--limits", options->limits,
                "Measure the read bandwidth and the int8 multiply-add peak beside each test, and "
                "show what part of each the test reached");
+  app.add_option(
+         "--compare", options->saved,
+         "Set a saved run beside the results: a file of -o json or -o jsonl, of minke bench "
+         "or llama-bench")
+      ->type_name("FILE");
   return [options] { return bench(*options); };
 }
 

@@ -62,15 +62,17 @@ double attention_ops(const Config& config, double n_past, double n_tokens) {
 
 }  // namespace
 
-TestCost step_cost(const Model& model, DType cache_type, int n_past, int n_tokens, int n_outputs) {
+TestCost step_cost(const Model& model, DType cache_type, int n_past, int n_tokens, int n_outputs,
+                   int n_sequences) {
   const Config& config = model.config();
   const deepseek2::Weights& weights = model.weights();
-  Sum sum(n_tokens);
-  for (const LayerWeights& layer : weights.layers) add_layer(layer, config, n_tokens, sum);
+  const double all_tokens = static_cast<double>(n_sequences) * n_tokens;
+  Sum sum(all_tokens);
+  for (const LayerWeights& layer : weights.layers) add_layer(layer, config, all_tokens, sum);
   TestCost cost = sum.cost;
-  cost.bytes += n_tokens * static_cast<double>(weights.token_embd.desc.row_bytes());
+  cost.bytes += all_tokens * static_cast<double>(weights.token_embd.desc.row_bytes());
   if (n_outputs > 0) {
-    Sum head(n_outputs);
+    Sum head(static_cast<double>(n_sequences) * n_outputs);
     head.add(weights.output_norm);
     head.add(weights.output);
     cost.bytes += head.cost.bytes;
@@ -78,24 +80,28 @@ TestCost step_cost(const Model& model, DType cache_type, int n_past, int n_token
   }
   const double row =
       static_cast<double>(row_bytes(cache_type, static_cast<size_t>(config.latent_dim())));
-  cost.bytes += config.n_layers * row * (static_cast<double>(n_past) + n_tokens);
-  cost.int8_ops += config.n_layers * attention_ops(config, n_past, n_tokens);
+  const double layers = static_cast<double>(n_sequences) * config.n_layers;
+  cost.bytes += layers * row * (static_cast<double>(n_past) + n_tokens);
+  cost.int8_ops += layers * attention_ops(config, n_past, n_tokens);
   return cost;
 }
 
 TestCost test_cost(const Model& model, const BenchCase& bench_case) {
   const BenchTest& test = bench_case.test;
   TestCost total;
-  int n_past = test.n_depth;
-  const auto add = [&](int n_tokens, int n_outputs) {
-    const TestCost cost = step_cost(model, bench_case.cache_type, n_past, n_tokens, n_outputs);
+  const auto add = [&](int n_past, int n_tokens, int n_outputs, int n_sequences) {
+    const TestCost cost =
+        step_cost(model, bench_case.cache_type, n_past, n_tokens, n_outputs, n_sequences);
     total.bytes += cost.bytes;
     total.int8_ops += cost.int8_ops;
-    n_past += n_tokens;
   };
-  for (int left = test.n_prompt; left > 0; left -= bench_case.n_batch)
-    add(std::min(left, bench_case.n_batch), left <= bench_case.n_batch ? 1 : 0);
-  for (int i = 0; i < test.n_gen; ++i) add(1, 1);
+  for (int i = 0; i < test.n_sequences; ++i)
+    for (int done = 0; done < test.n_prompt; done += bench_case.n_batch) {
+      const int now = std::min(test.n_prompt - done, bench_case.n_batch);
+      add(test.n_depth + done, now, done + now == test.n_prompt ? 1 : 0, 1);
+    }
+  for (int i = 0; i < test.n_gen; ++i)
+    add(test.n_depth + test.n_prompt + i, 1, 1, test.n_sequences);
   return total;
 }
 

@@ -46,10 +46,11 @@ struct TestCost {
       0;  ///< Of the matrix products, two a multiply-add, in attention's cheaper form.
 };
 
-/// Of a step that reads n_tokens tokens behind n_past others and gives n_outputs rows of logits. Of
-/// the experts it counts those that so many tokens choose on average, if each choice is as likely:
-/// E * (1 - (1 - k/E)^n).
-TestCost step_cost(const Model& model, DType cache_type, int n_past, int n_tokens, int n_outputs);
+/// Of a step that reads n_tokens tokens behind n_past others and gives n_outputs rows of logits,
+/// for each of n_sequences. Of the experts it counts those that so many tokens choose on average,
+/// if each choice is as likely: E * (1 - (1 - k/E)^n).
+TestCost step_cost(const Model& model, DType cache_type, int n_past, int n_tokens, int n_outputs,
+                   int n_sequences = 1);
 /// The sum over a test's steps.
 TestCost test_cost(const Model& model, const BenchCase& bench_case);
 

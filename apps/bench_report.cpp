@@ -48,15 +48,32 @@ std::string csv_text(const std::string& text) {
   return quoted + '"';
 }
 
-ordered_json to_json(const BenchRow& row) {
+/// `saved`: with the run that it is compared with, null where that has no such test.
+ordered_json to_json(const BenchRow& row, bool saved) {
   const BenchCase& c = row.bench_case;
-  ordered_json json = {{"model", row.model},           {"model_filename", row.file},
-                       {"model_size", row.size_bytes}, {"model_n_params", row.n_params},
-                       {"backend", row.backend},       {"n_threads", c.n_threads},
-                       {"n_batch", c.n_batch},         {"type_k", cache_name(row)},
-                       {"test", c.test.name()},        {"n_prompt", c.test.n_prompt},
-                       {"n_gen", c.test.n_gen},        {"n_depth", c.test.n_depth},
-                       {"avg_ts", row.mean_rate()},    {"stddev_ts", row.rate_deviation()}};
+  ordered_json json = {{"model", row.model},
+                       {"model_filename", row.file},
+                       {"model_size", row.size_bytes},
+                       {"model_n_params", row.n_params},
+                       {"backend", row.backend},
+                       {"n_threads", c.n_threads},
+                       {"n_batch", c.n_batch},
+                       {"type_k", cache_name(row)},
+                       {"test", c.test.name()},
+                       {"n_prompt", c.test.n_prompt},
+                       {"n_gen", c.test.n_gen},
+                       {"n_depth", c.test.n_depth},
+                       {"n_sequences", c.test.n_sequences},
+                       {"avg_ts", row.mean_rate()},
+                       {"stddev_ts", row.rate_deviation()}};
+  if (saved) {
+    json["saved_ts"] = nullptr;
+    json["of_saved"] = nullptr;
+  }
+  if (saved && row.saved_rate) {
+    json["saved_ts"] = *row.saved_rate;
+    json["of_saved"] = row.mean_rate() / *row.saved_rate;
+  }
   if (row.limits) {
     json["limits"] = {{"bytes_per_second", row.limits->machine.bytes_per_second},
                       {"int8_ops_per_second", row.limits->machine.int8_ops_per_second},
@@ -70,8 +87,8 @@ ordered_json to_json(const BenchRow& row) {
 }
 
 /// With all repetitions, which csv leaves out.
-ordered_json to_full_json(const BenchRow& row) {
-  ordered_json json = to_json(row);
+ordered_json to_full_json(const BenchRow& row, bool saved) {
+  ordered_json json = to_json(row, saved);
   json["samples_s"] = row.seconds;
   json["samples_ts"] = rates(row);
   return json;
@@ -79,11 +96,13 @@ ordered_json to_full_json(const BenchRow& row) {
 
 std::string markdown_header(const BenchColumns& columns) {
   const auto optional = [](bool wanted, const char* text) { return wanted ? text : ""; };
-  return fmt::format("| model | size | params | backend | threads |{}{} test | t/s |{}\n",
+  return fmt::format("| model | size | params | backend | threads |{}{} test | t/s |{}{}\n",
                      optional(columns.batch, " batch |"), optional(columns.cache, " cache |"),
+                     optional(columns.saved, " saved t/s | of saved |"),
                      optional(columns.limits, " of read bandwidth | of int8 peak |")) +
-         fmt::format("|---|--:|--:|---|--:|{}{}--:|--:|{}\n", optional(columns.batch, "--:|"),
-                     optional(columns.cache, "---|"), optional(columns.limits, "--:|--:|"));
+         fmt::format("|---|--:|--:|---|--:|{}{}--:|--:|{}{}\n", optional(columns.batch, "--:|"),
+                     optional(columns.cache, "---|"), optional(columns.saved, "--:|--:|"),
+                     optional(columns.limits, "--:|--:|"));
 }
 
 std::string markdown_row(const BenchRow& row, const BenchColumns& columns) {
@@ -95,6 +114,11 @@ std::string markdown_row(const BenchRow& row, const BenchColumns& columns) {
   if (columns.cache) text += fmt::format(" {} |", cache_name(row));
   text +=
       fmt::format(" {} | {:.2f} ± {:.2f} |", c.test.name(), row.mean_rate(), row.rate_deviation());
+  if (columns.saved) {
+    text += row.saved_rate ? fmt::format(" {:.2f} | {:.2f}x |", *row.saved_rate,
+                                         row.mean_rate() / *row.saved_rate)
+                           : " - | - |";
+  }
   if (row.limits) {
     const double seconds = mean(row.seconds);
     text += fmt::format(" {:.1f} GB/s = {:.0f} % | {:.3f} TOPS = {:.0f} % |",
@@ -161,7 +185,7 @@ std::string format_header(BenchFormat format, const BenchColumns& columns) {
   BenchRow row;
   row.seconds = {1};
   if (columns.limits) row.limits.emplace();
-  return csv_names(to_json(row)) + "\n";
+  return csv_names(to_json(row, columns.saved)) + "\n";
 }
 
 std::string format_row(const BenchRow& row, BenchFormat format, const BenchColumns& columns,
@@ -170,11 +194,11 @@ std::string format_row(const BenchRow& row, BenchFormat format, const BenchColum
     case BenchFormat::kMarkdown:
       return markdown_row(row, columns);
     case BenchFormat::kCsv:
-      return csv_row(to_json(row)) + "\n";
+      return csv_row(to_json(row, columns.saved)) + "\n";
     case BenchFormat::kJson:
-      return (is_first ? "" : ",\n") + to_full_json(row).dump(2);
+      return (is_first ? "" : ",\n") + to_full_json(row, columns.saved).dump(2);
     case BenchFormat::kJsonLines:
-      return to_full_json(row).dump() + "\n";
+      return to_full_json(row, columns.saved).dump() + "\n";
   }
   return "";
 }

@@ -25,6 +25,7 @@ struct BenchRow {
     TestCost cost;
   };
   std::optional<Limits> limits;
+  std::optional<double> saved_rate;  ///< Tokens a second of the run it is compared with.
 
   /// Tokens a second: mean and standard deviation (of the sample) over the repetitions.
   double mean_rate() const;
@@ -38,6 +39,7 @@ struct BenchRow {
 struct BenchColumns {
   bool batch = false, cache = false;  ///< Some case has another than the default.
   bool limits = false;
+  bool saved = false;  ///< A saved run stands beside this one.
 };
 BenchColumns columns_for(std::span<const BenchCase> cases, bool limits);
 

@@ -11,51 +11,66 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// One sequence that random tokens go through.
-class Lane {
+/// Sequences that random tokens go through, to each its own.
+class Lanes {
  public:
-  Lane(Runner& runner, int n_tokens) : runner_(&runner), sequence_(runner.cache().add_sequence()) {
+  Lanes(Runner& runner, int n_sequences, int n_tokens) : runner_(&runner) {
     std::mt19937 random(1);
     std::uniform_int_distribution<TokenId> any(0, runner.model().config().n_vocab - 1);
-    for (int i = 0; i < n_tokens; ++i) tokens_.push_back(any(random));
+    for (int s = 0; s < n_sequences; ++s) {
+      Lane& lane = lanes_.emplace_back(runner.cache().add_sequence());
+      for (int i = 0; i < n_tokens; ++i) lane.tokens.push_back(any(random));
+    }
   }
 
-  int length() const { return runner_->cache().length(sequence_); }
-  void cut(int n_tokens) { runner_->cache().truncate(sequence_, n_tokens); }
+  void cut(int n_tokens) {
+    for (const Lane& lane : lanes_) runner_->cache().truncate(lane.sequence, n_tokens);
+  }
 
-  /// Reads n tokens in batches; the last one gives logits.
+  /// Reads n tokens of each sequence in batches; the last one of each gives logits.
   Status read(int n) {
-    for (int left = n; left > 0;) {
-      const int now = std::min(left, runner_->n_batch());
-      left -= now;
-      MINKE_TRY(forward(now, left == 0 ? 1 : 0));
+    for (const Lane& lane : lanes_) {
+      for (int left = n; left > 0;) {
+        const int now = std::min(left, runner_->n_batch());
+        left -= now;
+        const Runner::Item item = next(lane, now, left == 0 ? 1 : 0);
+        MINKE_TRY(runner_->forward({&item, 1}));
+      }
     }
     return {};
   }
+
+  /// n steps, of one token of each sequence.
   Status generate(int n) {
-    for (int i = 0; i < n; ++i) MINKE_TRY(forward(1, 1));
+    std::vector<Runner::Item> items;
+    for (int i = 0; i < n; ++i) {
+      items.clear();
+      for (const Lane& lane : lanes_) items.push_back(next(lane, 1, 1));
+      MINKE_TRY(runner_->forward(items));
+    }
     return {};
   }
 
  private:
-  Status forward(int n, int n_outputs) {
-    const Runner::Item item{
-        sequence_,
-        std::span(tokens_).subspan(static_cast<size_t>(length()), static_cast<size_t>(n)),
-        n_outputs};
-    MINKE_TRY(runner_->forward({&item, 1}));
-    return {};
+  struct Lane {
+    explicit Lane(LatentCache::Sequence id) : sequence(id) {}
+    LatentCache::Sequence sequence;
+    std::vector<TokenId> tokens;
+  };
+
+  Runner::Item next(const Lane& lane, int n, int n_outputs) const {
+    const auto done = static_cast<size_t>(runner_->cache().length(lane.sequence));
+    return {lane.sequence, std::span(lane.tokens).subspan(done, static_cast<size_t>(n)), n_outputs};
   }
 
   Runner* runner_;
-  LatentCache::Sequence sequence_;
-  std::vector<TokenId> tokens_;
+  std::vector<Lane> lanes_;
 };
 
 /// A short run of the same kind: touches the weights and wakes the threads.
-Status warm_up(Lane& lane, const BenchTest& test, int n_batch) {
-  if (test.n_prompt > 0) MINKE_TRY(lane.read(std::min(test.n_prompt, n_batch)));
-  if (test.n_gen > 0) MINKE_TRY(lane.generate(1));
+Status warm_up(Lanes& lanes, const BenchTest& test, int n_batch) {
+  if (test.n_prompt > 0) MINKE_TRY(lanes.read(std::min(test.n_prompt, n_batch)));
+  if (test.n_gen > 0) MINKE_TRY(lanes.generate(1));
   return {};
 }
 
@@ -65,23 +80,23 @@ Result<std::vector<double>> time_case(const Model& model, Backend& backend,
                                       const BenchCase& bench_case, int repetitions,
                                       const std::function<void(int)>& progress) {
   const BenchTest& test = bench_case.test;
-  const int n_tokens = test.n_depth + test.n_tokens();
-  MINKE_ASSIGN(
-      const std::unique_ptr<Runner> runner,
-      Runner::create(
-          model, backend,
-          {.n_ctx = n_tokens, .n_batch = bench_case.n_batch, .cache_type = bench_case.cache_type}));
-  Lane lane(*runner, n_tokens);
+  MINKE_ASSIGN(const std::unique_ptr<Runner> runner,
+               Runner::create(model, backend,
+                              {.n_ctx = test.n_ctx(),
+                               .n_sequences = test.n_sequences,
+                               .n_batch = std::max(bench_case.n_batch, test.n_sequences),
+                               .cache_type = bench_case.cache_type}));
+  Lanes lanes(*runner, test.n_sequences, test.n_ctx());
   progress(0);
-  MINKE_TRY(lane.read(test.n_depth));
-  MINKE_TRY(warm_up(lane, test, bench_case.n_batch));
+  MINKE_TRY(lanes.read(test.n_depth));
+  MINKE_TRY(warm_up(lanes, test, bench_case.n_batch));
   std::vector<double> seconds;
   for (int i = 0; i < repetitions; ++i) {
     progress(i + 1);
-    lane.cut(test.n_depth);
+    lanes.cut(test.n_depth);
     const Clock::time_point start = Clock::now();
-    MINKE_TRY(lane.read(test.n_prompt));
-    MINKE_TRY(lane.generate(test.n_gen));
+    MINKE_TRY(lanes.read(test.n_prompt));
+    MINKE_TRY(lanes.generate(test.n_gen));
     seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
   }
   return seconds;

@@ -8,6 +8,7 @@ std::string BenchTest::name() const {
   std::string text;
   if (n_prompt > 0) text = fmt::format("pp{}", n_prompt);
   if (n_gen > 0) text += fmt::format("{}tg{}", text.empty() ? "" : "+", n_gen);
+  if (n_sequences > 1) text += fmt::format(" x {}", n_sequences);
   if (n_depth > 0) text += fmt::format(" @ d{}", n_depth);
   return text;
 }
@@ -25,11 +26,13 @@ std::vector<BenchCase> BenchPlan::cases() const {
     for (const int batch : n_batches)
       for (const int ubatch : n_ubatches)
         for (const int threads : n_threads)
-          for (const int depth : n_depths)
-            for (BenchTest test : tests) {
-              test.n_depth = depth;
-              all.push_back({threads, ubatch > 0 ? std::min(batch, ubatch) : batch, type, test});
-            }
+          for (const int sequences : n_sequences)
+            for (const int depth : n_depths)
+              for (BenchTest test : tests) {
+                test.n_depth = depth;
+                test.n_sequences = sequences;
+                all.push_back({threads, ubatch > 0 ? std::min(batch, ubatch) : batch, type, test});
+              }
   return all;
 }
 

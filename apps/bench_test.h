@@ -9,13 +9,18 @@
 
 namespace minke::apps {
 
-/// Tokens read, then generated one by one, behind a cache that holds n_depth already.
+/// Tokens read, then generated one by one, behind a cache that holds n_depth already; for each of
+/// some sequences, which read one after the other and generate side by side.
 struct BenchTest {
-  int n_prompt = 0, n_gen = 0, n_depth = 0;
+  int n_prompt = 0, n_gen = 0, n_depth = 0, n_sequences = 1;
 
-  /// "pp512", "tg128", "pp512+tg128", "tg32 @ d4096"
+  /// "pp512", "tg128", "pp512+tg128", "tg32 @ d4096", "tg32 x 4"
   std::string name() const;
-  int n_tokens() const noexcept { return n_prompt + n_gen; }
+  /// Of all sequences.
+  int n_tokens() const noexcept { return n_sequences * (n_prompt + n_gen); }
+  /// Of one sequence, at the end.
+  int n_ctx() const noexcept { return n_depth + n_prompt + n_gen; }
+  bool operator==(const BenchTest&) const = default;
 };
 
 /// A test, and how the model is run for it.
@@ -30,7 +35,7 @@ struct BenchCase {
 struct BenchPlan {
   std::vector<int> n_prompts = {512}, n_gens = {128};
   std::vector<BenchTest> pairs;  ///< -pg
-  std::vector<int> n_depths = {0};
+  std::vector<int> n_depths = {0}, n_sequences = {1};
   std::vector<int> n_batches = {512}, n_ubatches = {0}, n_threads = {0};
   std::vector<DType> cache_types = {DType::kF16};
 

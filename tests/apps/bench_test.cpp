@@ -3,9 +3,11 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "apps/bench_compare.h"
 #include "apps/bench_limits.h"
 #include "apps/bench_report.h"
 #include "backends/cpu/isa.h"
@@ -62,6 +64,7 @@ TEST_CASE("bench: tests are named as in other tools") {
   CHECK(BenchTest{0, 128, 0}.name() == "tg128");
   CHECK(BenchTest{512, 128, 0}.name() == "pp512+tg128");
   CHECK(BenchTest{0, 32, 4096}.name() == "tg32 @ d4096");
+  CHECK(BenchTest{0, 32, 4096, 8}.name() == "tg32 x 8 @ d4096");
 }
 
 TEST_CASE("bench: lists give the cross product") {
@@ -73,7 +76,8 @@ TEST_CASE("bench: lists give the cross product") {
   plan.n_depths = {0, 32};
   plan.n_threads = {1, 2};
   plan.cache_types = {DType::kF16, DType::kQ8_0};
-  CHECK(plan.cases().size() == 3 * 2 * 2 * 2);
+  plan.n_sequences = {1, 4};
+  CHECK(plan.cases().size() == 3 * 2 * 2 * 2 * 2);
   plan = {};
   plan.n_batches = {256};
   plan.n_ubatches = {64, 1024};
@@ -133,6 +137,64 @@ TEST_CASE("bench: json, jsonl, csv and markdown say the same") {
   CHECK(markdown[2].find("116.67 ± 76.38") != std::string::npos);
 }
 
+TEST_CASE("bench: a saved run stands beside the results, where it has the same test") {
+  std::vector<BenchRow> rows = {example(false), example(false)};
+  rows[0].saved_rate = 50.0;
+  const BenchColumns columns{.saved = true};
+  const auto markdown = lines_of(format_rows(rows, BenchFormat::kMarkdown, columns));
+  CHECK(markdown[0].ends_with("| t/s | saved t/s | of saved |"));
+  CHECK(markdown[2].ends_with("| 50.00 | 2.33x |"));
+  CHECK(markdown[3].ends_with("| - | - |"));
+  const Json json = Json::parse(format_rows(rows, BenchFormat::kJson, columns));
+  CHECK(json[0]["of_saved"].get<double>() == doctest::Approx(7.0 / 3));
+  CHECK(json[1]["of_saved"].is_null());
+  const auto csv = lines_of(format_rows(rows, BenchFormat::kCsv, columns));
+  REQUIRE(csv_fields(csv[0]).size() == csv_fields(csv[1]).size());
+  CHECK(csv_fields(csv[1]).size() == csv_fields(csv[2]).size());
+}
+
+TEST_CASE("bench: saved runs are read in both forms, and other tools'") {
+  const test::TempDir dir;
+  const auto rate = [&](std::string_view text, const BenchCase& c) {
+    test::write_file(dir / "run", text);
+    const auto run = SavedRun::open(dir / "run");
+    REQUIRE_MESSAGE(run.has_value(), (run ? "" : run.error().message));
+    return run->rate_of(c);
+  };
+  const std::vector<BenchRow> rows = {example(true)};
+  BenchCase c = rows[0].bench_case;
+  for (const BenchFormat format : {BenchFormat::kJson, BenchFormat::kJsonLines})
+    CHECK(rate(format_rows(rows, format, {}), c).value_or(0) == doctest::Approx(350.0 / 3));
+  const char* other =
+      R"([{"n_prompt": 100, "n_gen": 0, "n_depth": 10, "n_threads": 2, "type_k": "f16",
+           "avg_ts": 7.5, "use_mmap": true, "samples_ns": [1, 2]},
+          {"n_prompt": 64, "n_gen": 0, "avg_ts": 9}])";
+  CHECK(rate(other, c) == 7.5);
+  c.n_threads = 3;
+  CHECK(rate(other, c) == std::nullopt);
+  c.test = {.n_prompt = 64};
+  CHECK(rate(other, c) == 9);
+  c.test.n_sequences = 2;
+  CHECK(rate(other, c) == std::nullopt);
+}
+
+TEST_CASE("bench: a file that is no saved run is told, with the place") {
+  const test::TempDir dir;
+  for (const char* text :
+       {"", " \n", "[]", "{", "[1]", "{\"n_prompt\": 1}\n{", "[{\"n_prompt\": -1}]",
+        "[{\"n_prompt\": 1, \"n_gen\": 0, \"avg_ts\": 0}]",
+        "[{\"n_prompt\": 1, \"n_gen\": 0, \"avg_ts\": \"x\"}]"}) {
+    CAPTURE(text);
+    test::write_file(dir / "run", text);
+    const auto run = SavedRun::open(dir / "run");
+    REQUIRE_FALSE(run);
+    CHECK(run.error().code == Errc::kContent);
+    CHECK(run.error().message.starts_with((dir / "run").string()));
+    CHECK(run.error().message.find('\n') == std::string::npos);
+  }
+  CHECK(SavedRun::open(dir / "none").error().code == Errc::kMissing);
+}
+
 TEST_CASE("bench: without limits there are no columns for them") {
   const std::vector<BenchRow> rows = {example(false)};
   CHECK(format_rows(rows, BenchFormat::kMarkdown, {}).find("bandwidth") == std::string::npos);
@@ -153,6 +215,13 @@ TEST_CASE("bench: the cost of a token, counted by hand") {
   CHECK(one.bytes == doctest::Approx(4 * (weights + norms + 96) + 3 * 10 * 48 * 4));
   // Absorbed, 4 heads: 48 + 32 products for each of 10 cached tokens.
   CHECK(one.int8_ops == doctest::Approx(2 * (weights + 3.0 * 10 * 4 * (48 + 32))));
+
+  // Several sequences: the weights once, but for experts; all else for each.
+  const TestCost four = step_cost(test::tiny_model(), DType::kF32, 9, 1, 1, 4);
+  const double chosen = 8 * (1 - std::pow(1 - 3.0 / 8, 4)) - 3;  // more than one token's
+  CHECK(four.bytes == doctest::Approx(4 * (weights + 2 * chosen * expert + norms + 4 * 96) +
+                                      4 * 3 * 10 * 48 * 4));
+  CHECK(four.int8_ops == doctest::Approx(4 * one.int8_ops));
 
   // Many tokens read every expert; no logits. Rebuilt keys and values cost as much as absorbed
   // ones.
@@ -176,6 +245,9 @@ TEST_CASE("bench: a test's cost is the sum of its steps") {
   }
   CHECK(test_cost(model, c).bytes == doctest::Approx(bytes));
   CHECK(test_cost(model, c).int8_ops == doctest::Approx(ops));
+  c.test.n_sequences = 3;
+  CHECK(test_cost(model, c).int8_ops == doctest::Approx(3 * ops));
+  CHECK(test_cost(model, c).bytes < 3 * bytes);
 }
 
 TEST_CASE("bench: the loops behind the limits run on every instruction set of this machine") {
@@ -219,6 +291,32 @@ TEST_CASE("bench: runs the model, and says it as json") {
   }
 }
 
+TEST_CASE("bench: sequences side by side, and the run before beside them") {
+  const test::TempDir dir;
+  const std::vector<std::string> arguments = {"bench", "-m",  test::tiny_model_file(),
+                                              "-p",    "16",  "-n",
+                                              "4",     "-np", "1,3",
+                                              "-d",    "5",   "-r",
+                                              "1",     "-t",  "1"};
+  const auto run = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> all = arguments;
+    all.insert(all.end(), more.begin(), more.end());
+    test::RunResult result = test::run_minke(all);
+    INFO(result.err);
+    REQUIRE(result.exit_code == 0);
+    return result.out;
+  };
+  const std::string saved = run({"-o", "json"});
+  const Json rows = Json::parse(saved);
+  REQUIRE(rows.size() == 4);
+  CHECK(rows[3]["test"] == "tg4 x 3 @ d5");
+  CHECK(rows[3]["n_sequences"] == 3);
+  test::write_file(dir / "saved.json", saved);
+  const auto lines = lines_of(run({"--compare", dir / "saved.json"}));
+  REQUIRE(lines.size() == 6);
+  for (size_t i = 2; i < 6; ++i) CHECK(lines[i].ends_with("x |"));
+}
+
 TEST_CASE(
     "bench: a test longer than the model's context is told; names of files may be any bytes") {
   const test::TempDir dir;
@@ -245,4 +343,6 @@ TEST_CASE("bench: what is wrong is one line and the right exit code") {
   check({"bench", "-m", model, "-p", "0", "-n", "0"}, 1, "nothing to measure");
   check({"bench", "-m", model, "-t", "1,0"}, 1, "--threads");
   check({"bench", "-m", model, "-o", "xml"}, 1, "--output");
+  check({"bench", "-m", model, "-np", "0"}, 1, "--parallel");
+  check({"bench", "-m", model, "--compare", "/no/such/run"}, 66, "/no/such/run");
 }
