@@ -76,6 +76,9 @@ void weigh_errors(const Piece& piece, std::span<const float> values, std::vector
   for (size_t at = 0; at < values.size(); at += cols, ++row) {
     weigh_row(values.subspan(at, cols), importance.of(row), std::span(weights).subspan(at, cols));
   }
+  if (piece.tensor->name == "token_embd.weight" && piece.tensor->importance == nullptr) {
+    for (float& weight : weights) weight *= weight;
+  }
 }
 
 }  // namespace minke::convert

@@ -53,6 +53,23 @@ TEST_CASE("weighting: a value counts by its square and the mean square around it
   }
 }
 
+TEST_CASE("weighting: what is large counts more among embeddings of tokens") {
+  Fixture fixture;
+  const std::vector<float> values = {1, 2, 3, 4};
+  std::vector<float> plain, looked_up;
+  const Piece piece{&fixture.tensor, fixture.tensor.slabs.data(), 0, 1};
+  weigh_errors(piece, values, plain);
+  fixture.tensor.name = "token_embd.weight";
+  weigh_errors(piece, values, looked_up);
+  for (size_t i = 0; i < 4; ++i) CHECK(looked_up[i] == plain[i] * plain[i]);
+  // Tied to the output, it is a matrix too: its importance tells better.
+  const ImportanceEntry entry{{1e6f, 2e6f, 3e6f, 4e6f, 8e6f, 8e6f, 8e6f, 9e6f}, {1e6f, 1e6f}};
+  fixture.tensor.importance = &entry;
+  weigh_errors(piece, values, looked_up);
+  const auto factor = [&](size_t i) { return static_cast<double>(looked_up[i] / plain[i]); };
+  CHECK(factor(1) / factor(0) == doctest::Approx(2).epsilon(1e-3));
+}
+
 TEST_CASE("weighting: columns count by the importance of their plane") {
   Fixture fixture;
   ImportanceEntry entry{{1e6f, 2e6f, 3e6f, 4e6f, 8e6f, 8e6f, 8e6f, 9e6f}, {1e6f, 1e6f}};
