@@ -72,7 +72,7 @@ ordered_json to_json(const BenchRow& row, bool saved) {
   }
   if (saved && row.saved_rate) {
     json["saved_ts"] = *row.saved_rate;
-    json["of_saved"] = row.mean_rate() / *row.saved_rate;
+    json["of_saved"] = row.of_saved();
   }
   if (row.limits) {
     json["limits"] = {{"bytes_per_second", row.limits->machine.bytes_per_second},
@@ -115,8 +115,7 @@ std::string markdown_row(const BenchRow& row, const BenchColumns& columns) {
   text +=
       fmt::format(" {} | {:.2f} ± {:.2f} |", c.test.name(), row.mean_rate(), row.rate_deviation());
   if (columns.saved) {
-    text += row.saved_rate ? fmt::format(" {:.2f} | {:.2f}x |", *row.saved_rate,
-                                         row.mean_rate() / *row.saved_rate)
+    text += row.saved_rate ? fmt::format(" {:.2f} | {:.2f}x |", *row.saved_rate, row.of_saved())
                            : " - | - |";
   }
   if (row.limits) {

@@ -33,6 +33,8 @@ struct BenchRow {
   /// Parts of the machine's limits that the mean of the repetitions reached.
   double of_bandwidth() const;
   double of_int8() const;
+  /// Times the saved run's rate, where there is one.
+  double of_saved() const { return mean_rate() / *saved_rate; }
 };
 
 /// Columns of a markdown table that not every table needs; csv and json always tell all.

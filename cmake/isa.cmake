@@ -1,6 +1,8 @@
 # Code that is compiled once an instruction set: one object library each, all linked into the one
 # binary, which chooses at run time.
 
+# Plain code that nobody waits for; -O3 takes five times as long to compile.
+set(minke_scalar_flags -O2)
 set(minke_avx2_flags -mavx2 -mfma -mf16c)
 set(minke_avx512_flags ${minke_avx2_flags} -mavx512f -mavx512cd -mavx512bw -mavx512dq -mavx512vl
   -mprefer-vector-width=512)
@@ -46,8 +48,6 @@ function(minke_add_isa_objects target name isas)
     target_compile_options(${objects} PRIVATE
       -O3 -fno-exceptions -fno-rtti -ffp-contract=off -fno-math-errno -fno-trapping-math
       ${minke_${isa}_flags}
-      # Plain code, for which nobody waits, takes five times as long to compile at -O3.
-      $<$<STREQUAL:${isa},scalar>:-O2>
       # With sanitizers -O3 takes ten times as long, and finds the same. Clang says where it then
       # does not unroll.
       $<$<CONFIG:Sanitize>:-O1;-Wno-pass-failed>)

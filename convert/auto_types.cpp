@@ -5,6 +5,7 @@
 #include <cctype>
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <queue>
 #include <utility>
 
@@ -194,11 +195,14 @@ Result<std::vector<TypeOption>> measure_options(const PlannedTensor& tensor, dou
         errors[f].add(all.subspan(at, cols), got.subspan(at, cols), importance.of(row));
     }
   }
+  constexpr double kUnfit = std::numeric_limits<double>::infinity();
   std::vector<TypeOption> options;
   for (size_t f = 0; f < formats.size(); ++f) {
     const TensorDesc desc{formats[f]->dtype, tensor.desc.shape};
     const double share = errors[f].share();
-    if (std::isfinite(share)) options.push_back({desc.dtype, desc.bytes(), sensitivity * share});
+    // Infinite where a type cannot hold the values; which is left if none can.
+    options.push_back(
+        {desc.dtype, desc.bytes(), std::isfinite(share) ? sensitivity * share : kUnfit});
   }
   return worthwhile(std::move(options));
 }

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <random>
 #include <utility>
@@ -81,6 +82,11 @@ TEST_CASE("auto types: what saves less a byte than a larger type does is not wor
   CHECK(types_of(worthwhile({d, b, worse, a, same, c})) ==
         std::vector{DType::kQ2_K, DType::kQ4_K, DType::kQ5_K});
   CHECK(types_of(worthwhile({b})) == std::vector{DType::kQ3_K});
+  // Types that cannot hold the values: the first that can is worth any price; something is left.
+  const double inf = std::numeric_limits<double>::infinity();
+  const TypeOption unfit{DType::kQ2_K, 1, inf}, too{DType::kQ8_0, 50, inf};
+  CHECK(types_of(worthwhile({too, unfit})) == std::vector{DType::kQ2_K});
+  CHECK(types_of(worthwhile({b, unfit, too})) == std::vector{DType::kQ2_K, DType::kQ3_K});
 }
 
 TEST_CASE("auto types: the choice stays within the size and near the best there is") {
