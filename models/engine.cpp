@@ -10,6 +10,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+/// Steps with more rows guess nothing: from 48 rows on float products may go to oneDNN, which sums
+/// in another order, and a guess must not change the answer.
+constexpr int kMostRowsWithDrafts = 32;
+
 struct Waiting {
   RequestId id;
   Request request;
@@ -23,12 +27,21 @@ struct Active {
   int prompt_cached = 0;
   int generated = 0;
   double prompt_seconds = 0, generation_seconds = 0;
+  int generation_steps = 0, drafted = 0, accepted = 0;
+  NgramDrafter drafter;
+};
+
+/// Why a request ends.
+struct Ending {
+  FinishReason reason;
+  std::optional<Error> error = {};
 };
 
 /// A sequence of the cache: what it holds, and the request that uses it, if any.
 struct Slot {
   LatentCache::Sequence sequence;
   std::vector<TokenId> tokens;  ///< Prompt and generated; the cache holds the first cached().
+  std::vector<TokenId> draft;   ///< What may come next: guesses that the step tries.
   std::optional<Active> active;
   uint64_t last_used = 0;
 };
@@ -54,13 +67,17 @@ struct Engine::Impl {
   };
 
   int cached(const Slot& slot) const { return runner->cache().length(slot.sequence); }
+  size_t n_vocab() const { return static_cast<size_t>(runner->model().config().n_vocab); }
   void start_waiting(std::vector<Event>& events);
   Slot* best_slot(const Request& request);
   std::vector<Part> choose_parts(std::vector<Event>& events);
+  void draft(std::span<const Part> parts);
+  Result<std::span<const float>> run_tokens(std::span<const Part> parts, const StepWatch& watch);
   void run_parts(std::span<const Part> parts, const StepWatch& watch, std::vector<Event>& events);
   void advance(Slot& slot, std::span<const float> logits, std::vector<Event>& events);
-  void finish(Slot& slot, FinishReason reason, std::vector<Event>& events,
-              std::optional<Error> error = {});
+  std::optional<Ending> choose(Slot& slot, int n_cached, std::span<const float> logits,
+                               std::vector<Event>& events);
+  void finish(Slot& slot, Ending ending, std::vector<Event>& events);
   Event event(const Slot& slot, Event::Kind kind) const;
 };
 
@@ -71,9 +88,11 @@ const Runner& Engine::runner() const noexcept { return *impl_->runner; }
 Result<std::unique_ptr<Engine>> Engine::create(const Model& model, Backend& backend,
                                                const RunnerConfig& config) {
   std::unique_ptr<Engine> engine(new Engine());
-  MINKE_ASSIGN(engine->impl_->runner, Runner::create(model, backend, config));
+  RunnerConfig with_drafts = config;
+  with_drafts.max_outputs = std::max(config.max_outputs, kMostRowsWithDrafts);
+  MINKE_ASSIGN(engine->impl_->runner, Runner::create(model, backend, with_drafts));
   for (int i = 0; i < config.n_sequences; ++i)
-    engine->impl_->slots.push_back({engine->impl_->runner->cache().add_sequence(), {}, {}, 0});
+    engine->impl_->slots.push_back({engine->impl_->runner->cache().add_sequence(), {}, {}, {}, 0});
   return engine;
 }
 
@@ -87,6 +106,7 @@ Result<RequestId> Engine::submit(Request request) {
   for (const TokenId id : request.prompt)
     if (id < 0 || id >= n_vocab)
       return fail(Errc::kUsage, "token {} is not in the vocabulary of {}", id, n_vocab);
+  if (request.speculation.on) MINKE_TRY(check(request.speculation));
   MINKE_ASSIGN(Sampler sampler, Sampler::create(request.sampling, n_vocab));
   for (const TokenId id : request.prompt) sampler.accept(id);
   const RequestId id = impl_->next_id++;
@@ -124,14 +144,17 @@ Event Engine::Impl::event(const Slot& slot, Event::Kind kind) const {
           .prompt_done = std::min(prompt, cached(slot)),
           .generated = a.generated,
           .prompt_seconds = a.prompt_seconds,
-          .generation_seconds = a.generation_seconds};
+          .generation_seconds = a.generation_seconds,
+          .generation_steps = a.generation_steps,
+          .speculated = a.what.request.speculation.on,
+          .drafted = a.drafted,
+          .accepted = a.accepted};
 }
 
-void Engine::Impl::finish(Slot& slot, FinishReason reason, std::vector<Event>& events,
-                          std::optional<Error> error) {
+void Engine::Impl::finish(Slot& slot, Ending ending, std::vector<Event>& events) {
   Event e = event(slot, Event::Kind::kFinished);
-  e.reason = reason;
-  e.error = std::move(error);
+  e.reason = ending.reason;
+  e.error = std::move(ending.error);
   events.push_back(std::move(e));
   slot.tokens.resize(static_cast<size_t>(cached(slot)));
   slot.active.reset();
@@ -150,7 +173,8 @@ void Engine::Impl::start_waiting(std::vector<Event>& events) {
   while (!waiting.empty()) {
     Slot* slot = best_slot(waiting.front().request);
     if (slot == nullptr) return;
-    slot->active.emplace(Active{std::move(waiting.front())});
+    const NgramDrafter drafter(waiting.front().request.speculation);
+    slot->active.emplace(Active{.what = std::move(waiting.front()), .drafter = drafter});
     waiting.pop_front();
     slot->active->prompt_cached = cached(*slot);
     slot->tokens = slot->active->what.request.prompt;
@@ -189,7 +213,8 @@ std::vector<Engine::Impl::Part> Engine::Impl::choose_parts(std::vector<Event>& e
   int room = runner->n_batch(), outputs = runner->max_outputs();
   const auto pending = [&](const Slot& s) { return static_cast<int>(s.tokens.size()) - cached(s); };
   for (Slot& slot : slots)
-    if (slot.active && slot.active->what.cancelled) finish(slot, FinishReason::kCancelled, events);
+    if (slot.active && slot.active->what.cancelled)
+      finish(slot, {FinishReason::kCancelled}, events);
   // Running sequences go first: one token each. Then prompts fill what room is left, in the order
   // in which they came.
   std::vector<Slot*> order;
@@ -208,63 +233,118 @@ std::vector<Engine::Impl::Part> Engine::Impl::choose_parts(std::vector<Event>& e
   return parts;
 }
 
-void Engine::Impl::run_parts(std::span<const Part> parts, const StepWatch& watch,
-                             std::vector<Event>& events) {
+/// Guesses what the answers go on with, in the room that the step has left.
+void Engine::Impl::draft(std::span<const Part> parts) {
+  StepOutlook step;
+  int room = std::min(kMostRowsWithDrafts, runner->n_batch());
+  for (const Part& part : parts) {
+    part.slot->draft.clear();
+    step.rows += part.n_tokens;
+    step.tokens += part.generating ? 1 : 0;
+  }
+  for (const Part& part : parts) {
+    Slot& slot = *part.slot;
+    const Active& a = *slot.active;
+    const Request& request = a.what.request;
+    if (!request.speculation.on || a.generated == 0) continue;
+    int most = std::min(room - step.rows, runner->n_ctx() - cached(slot) - 1);
+    // The step gives one token more than there are right guesses.
+    if (request.max_tokens >= 0) most = std::min(most, request.max_tokens - a.generated - 1);
+    a.drafter.draft(slot.tokens, most, step, slot.draft);
+    // Nothing follows the end of an answer.
+    const auto eos = std::ranges::find(slot.draft, runner->model().tokenizer().eos());
+    slot.draft.erase(eos, slot.draft.end());
+  }
+}
+
+/// Logits of the last token of each part that generates, and of its draft.
+Result<std::span<const float>> Engine::Impl::run_tokens(std::span<const Part> parts,
+                                                        const StepWatch& watch) {
   std::vector<Runner::Item> items;
   for (const Part& part : parts) {
-    const std::span<const TokenId> tokens = part.slot->tokens;
-    items.push_back({part.slot->sequence,
-                     tokens.subspan(static_cast<size_t>(cached(*part.slot)),
-                                    static_cast<size_t>(part.n_tokens)),
-                     part.generating ? 1 : 0});
+    Slot& slot = *part.slot;
+    slot.tokens.insert(slot.tokens.end(), slot.draft.begin(), slot.draft.end());
+    const size_t n_drafted = slot.draft.size();
+    items.push_back({.sequence = slot.sequence,
+                     .tokens = std::span(slot.tokens)
+                                   .subspan(static_cast<size_t>(cached(slot)),
+                                            static_cast<size_t>(part.n_tokens) + n_drafted),
+                     .n_outputs = part.generating ? 1 + static_cast<int>(n_drafted) : 0,
+                     .one_by_one = n_drafted > 0});
   }
-  const Clock::time_point start = Clock::now();
   Result<std::span<const float>> logits = runner->forward(items, watch);
+  for (const Part& part : parts)
+    part.slot->tokens.resize(part.slot->tokens.size() - part.slot->draft.size());
+  return logits;
+}
+
+void Engine::Impl::run_parts(std::span<const Part> parts, const StepWatch& watch,
+                             std::vector<Event>& events) {
+  draft(parts);
+  const Clock::time_point start = Clock::now();
+  Result<std::span<const float>> logits = run_tokens(parts, watch);
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   if (!logits && logits.error().code == Errc::kCancelled) return;
   if (!logits) {
-    for (const Part& part : parts) finish(*part.slot, FinishReason::kError, events, logits.error());
+    for (const Part& part : parts)
+      finish(*part.slot, {FinishReason::kError, logits.error()}, events);
     return;
   }
-  const size_t n_vocab = static_cast<size_t>(runner->model().config().n_vocab);
-  size_t row = 0;
   for (const Part& part : parts) {
     Active& a = *part.slot->active;
     part.slot->last_used = ++clock;
     (a.generated > 0 ? a.generation_seconds : a.prompt_seconds) += seconds;
+    if (a.generated > 0) ++a.generation_steps;
     if (a.generated == 0) events.push_back(event(*part.slot, Event::Kind::kPrompt));
     if (!part.generating) continue;
-    advance(*part.slot, logits->subspan(row++ * n_vocab, n_vocab), events);
+    const size_t n_logits = (1 + part.slot->draft.size()) * n_vocab();
+    advance(*part.slot, logits->first(n_logits), events);
+    *logits = logits->subspan(n_logits);
   }
 }
 
-/// Chooses the next token of a sequence and decides whether it goes on.
+/// Chooses the next token of a sequence, and those after it as long as the draft has guessed right.
+/// The cache keeps what it would hold without a draft.
 void Engine::Impl::advance(Slot& slot, std::span<const float> logits, std::vector<Event>& events) {
   Active& a = *slot.active;
+  const size_t n_drafted = slot.draft.size();
+  const int before = cached(slot) - static_cast<int>(n_drafted);
+  a.drafted += static_cast<int>(n_drafted);
+  size_t n_right = 0;
+  std::optional<Ending> ending;
+  while (true) {
+    ending = choose(slot, before + static_cast<int>(n_right),
+                    logits.subspan(n_right * n_vocab(), n_vocab()), events);
+    if (ending || n_right == n_drafted || slot.tokens.back() != slot.draft[n_right]) break;
+    ++n_right;
+    ++a.accepted;
+  }
+  runner->cache().truncate(slot.sequence, before + static_cast<int>(n_right));
+  if (ending) finish(slot, std::move(*ending), events);
+}
+
+/// Chooses the next token of a sequence, of which the cache holds n_cached tokens then, and decides
+/// whether it goes on.
+std::optional<Ending> Engine::Impl::choose(Slot& slot, int n_cached, std::span<const float> logits,
+                                           std::vector<Event>& events) {
+  Active& a = *slot.active;
   const Request& request = a.what.request;
-  if (request.max_tokens == 0) {
-    finish(slot, FinishReason::kMaxTokens, events);
-    return;
-  }
+  if (request.max_tokens == 0) return Ending{FinishReason::kMaxTokens};
   const Result<TokenId> sampled = a.what.sampler.sample(logits);
-  if (!sampled) {
-    finish(slot, FinishReason::kError, events, sampled.error());
-    return;
-  }
+  if (!sampled) return Ending{FinishReason::kError, sampled.error()};
   const TokenId token = *sampled;
-  if (!request.ignore_eos && token == runner->model().tokenizer().eos()) {
-    finish(slot, FinishReason::kEos, events);
-    return;
-  }
+  if (!request.ignore_eos && token == runner->model().tokenizer().eos())
+    return Ending{FinishReason::kEos};
   a.what.sampler.accept(token);
   ++a.generated;
   slot.tokens.push_back(token);
+  if (request.speculation.on) a.drafter.update(slot.tokens);
   events.push_back(event(slot, Event::Kind::kToken));
   events.back().token = token;
   if (request.max_tokens >= 0 && a.generated >= request.max_tokens)
-    finish(slot, FinishReason::kMaxTokens, events);
-  else if (cached(slot) >= runner->n_ctx())
-    finish(slot, FinishReason::kContextFull, events);
+    return Ending{FinishReason::kMaxTokens};
+  if (n_cached >= runner->n_ctx()) return Ending{FinishReason::kContextFull};
+  return std::nullopt;
 }
 
 int Engine::prompt_cached(RequestId id) const noexcept {

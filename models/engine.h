@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "models/ngram_drafter.h"
 #include "models/runner.h"
 #include "models/tokenizer.h"
 #include "runtime/result.h"
@@ -22,6 +23,7 @@ struct Request {
   SamplingParams sampling;
   int max_tokens = -1;  ///< -1: until EOS or the context is full.
   bool ignore_eos = false;
+  Speculation speculation = {};  ///< Changes how fast tokens come, not which.
 };
 
 enum class FinishReason { kEos, kMaxTokens, kContextFull, kCancelled, kError };
@@ -44,10 +46,15 @@ struct Event {
   int generated = 0;                         ///< Tokens generated so far.
   double prompt_seconds = 0;                 ///< Wall time of the steps that read the prompt.
   double generation_seconds = 0;             ///< Wall time of the steps that generated.
+  int generation_steps = 0;                  ///< Their number.
+  bool speculated = false;                   ///< The request wanted Speculation.
+  int drafted = 0;                           ///< Tokens that were guessed.
+  int accepted = 0;                          ///< Of these, right.
 };
 
-/// Continuous batching: every step runs the next token of each generating sequence, and prompts of
-/// others beside them. A request waits while all sequences are busy. Not thread-safe.
+/// Continuous batching: every step runs the next token of each generating sequence, with guesses of
+/// those after it if the request wants that, and prompts of others beside them. A request waits
+/// while all sequences are busy. Not thread-safe.
 class Engine {
  public:
   /// `model` and `backend` outlive the engine. Errors: those of Runner::create.
@@ -56,7 +63,7 @@ class Engine {
   ~Engine();
 
   /// Errors: kUsage if the prompt is empty, does not fit the context (says both numbers), holds an
-  /// id out of the vocabulary, or a sampling parameter is out of range.
+  /// id out of the vocabulary, or a parameter of sampling or speculation is out of range.
   Result<RequestId> submit(Request request);
   /// The request ends with kCancelled at the next step; its cache stays for reuse.
   void cancel(RequestId id);

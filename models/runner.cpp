@@ -78,14 +78,17 @@ Status Runner::gather(std::span<const Item> items) {
   positions_.clear();
   output_rows_.clear();
   slices_.clear();
+  lengths_.clear();
   for (const Item& item : items) {
     const int n = static_cast<int>(item.tokens.size()), first = static_cast<int>(tokens_.size());
-    MINKE_ASSIGN(SequenceSlice slice, cache_->extend(item.sequence, n));
-    slice.first_token = first;
-    slices_.push_back(slice);
+    MINKE_ASSIGN(const SequenceSlice added, cache_->extend(item.sequence, n));
+    lengths_.push_back(added.first_position);
+    const int n_slice = item.one_by_one ? 1 : n;
+    for (int i = 0; i < n; i += n_slice)
+      slices_.push_back({first + i, n_slice, added.first_position + i, added.blocks});
     for (int i = 0; i < n; ++i) {
       tokens_.push_back(item.tokens[static_cast<size_t>(i)]);
-      positions_.push_back(slice.first_position + i);
+      positions_.push_back(added.first_position + i);
       if (i >= n - item.n_outputs) output_rows_.push_back(first + i);
     }
   }
@@ -111,8 +114,7 @@ Result<std::span<const float>> Runner::forward(std::span<const Item> items,
 
 /// Takes back what gather() added to the cache: its rows may never have been computed.
 void Runner::forget(std::span<const Item> items) {
-  for (size_t i = 0; i < slices_.size(); ++i)
-    cache_->truncate(items[i].sequence, slices_[i].first_position);
+  for (size_t i = 0; i < lengths_.size(); ++i) cache_->truncate(items[i].sequence, lengths_[i]);
 }
 
 /// Runs the step again through ever more layers, to say which one is the first to go wrong.

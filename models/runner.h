@@ -28,6 +28,10 @@ class Runner {
     LatentCache::Sequence sequence;
     std::span<const TokenId> tokens;
     int n_outputs = 0;  ///< Logits of so many of the last tokens.
+    /// Attention treats each token as a step of its own would, where it may choose its form or the
+    /// order of its sums by the number of tokens; so the results are those of reading them one by
+    /// one, to the bit.
+    bool one_by_one = false;
   };
 
   /// `model` and `backend` outlive the runner. Errors: kMemory, kUsage, kUnsupported, kShape.
@@ -67,6 +71,7 @@ class Runner {
   // The step being put together; kept so that a pass allocates nothing.
   std::vector<int32_t> tokens_, positions_, output_rows_;
   std::vector<SequenceSlice> slices_;
+  std::vector<int> lengths_;  ///< Of the items' sequences, before.
 };
 
 }  // namespace minke
