@@ -27,6 +27,7 @@ Result<Answer> ChatSession::say(const std::string& message, const Watcher& watch
   request.sampling.seed += n_regenerated_;
   request.max_tokens = parameters_.values().n_predict;
   request.ignore_eos = parameters_.values().ignore_eos;
+  request.speculation = parameters_.values().speculation;
   MINKE_ASSIGN(Answer answer, generate(*loaded_->engine, std::move(request), watcher));
   if (!answer.tokens.empty() || answer.reason != FinishReason::kCancelled) {
     conversation_.turns.push_back(

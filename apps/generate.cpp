@@ -97,12 +97,17 @@ std::string describe_timings(const Event& stats) {
   const int read = stats.prompt_done - stats.prompt_cached;
   // The first token comes from the prompt's last step; the EOS is not among the generated ones.
   const int steps = stats.generated - (stats.reason == FinishReason::kEos ? 0 : 1);
-  return fmt::format(
+  std::string text = fmt::format(
       "prompt {} tokens ({} cached), {:.2f} s, {:.1f} tokens/s; "
       "answer {} tokens, {:.2f} s, {:.1f} tokens/s",
       stats.prompt_tokens, stats.prompt_cached, stats.prompt_seconds,
       rate(read, stats.prompt_seconds), stats.generated, stats.generation_seconds,
       rate(std::max(steps, 0), stats.generation_seconds));
+  if (stats.speculated)
+    text += fmt::format("; guessed {} tokens, {} right ({:.1f} %), {:.2f} tokens a step",
+                        stats.drafted, stats.accepted, 100 * rate(stats.accepted, stats.drafted),
+                        rate(std::max(steps, 0), stats.generation_steps));
+  return text;
 }
 
 std::string describe_tokens(const Tokenizer& tokenizer, const std::vector<TokenId>& tokens) {

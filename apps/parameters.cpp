@@ -40,13 +40,15 @@ Status parse_into(T& target, std::string_view text) {
   return {};
 }
 
-// Function pointers for the table, made from a member of the values or of their sampling part.
+// Function pointers for the table, made from a member of the values or of one of their parts.
 template <auto kMember>
 auto& member_of(auto& values) {
   if constexpr (requires { values.*kMember; })
     return values.*kMember;
-  else
+  else if constexpr (requires { values.sampling.*kMember; })
     return values.sampling.*kMember;
+  else
+    return values.speculation.*kMember;
 }
 template <auto kMember>
 Status parse(ParameterValues& values, std::string_view text) {
@@ -147,8 +149,18 @@ std::string print_breakers(const ParameterValues& values) {
   return text.empty() ? "none" : text;
 }
 
+Status parse_spec_type(ParameterValues& values, std::string_view text) {
+  if (text != "none" && text != "ngram-simple") return not_a("none or ngram-simple", text);
+  values.speculation.on = text != "none";
+  return {};
+}
+std::string print_spec_type(const ParameterValues& values) {
+  return values.speculation.on ? "ngram-simple" : "none";
+}
+
 using V = ParameterValues;
 using S = SamplingParams;
+using D = Speculation;
 
 constexpr std::array kTable = {
     ParameterInfo{"predict", "-n,--predict,--n-predict", "n_predict num_predict", "N",
@@ -224,6 +236,20 @@ constexpr std::array kTable = {
     ParameterInfo{"ignore_eos", "--ignore-eos", "", "",
                   "Never choose the token that ends an answer", false, parse<&V::ignore_eos>,
                   print<&V::ignore_eos>},
+    ParameterInfo{
+        "spec_type", "--spec-type", "", "TYPE",
+        "Guess tokens ahead: ngram-simple guesses what came after the same tokens before. "
+        "Answers are the same, faster where they repeat the context",
+        false, parse_spec_type, print_spec_type},
+    ParameterInfo{"draft_max", "--draft-max,--draft,--draft-n", "draft draft_n", "N",
+                  "Tokens to guess at a time at most; fewer where they would not pay", false,
+                  parse<&D::draft_max>, print<&D::draft_max>},
+    ParameterInfo{"draft_min", "--draft-min,--draft-n-min", "draft_n_min", "N",
+                  "Tokens to guess at a time at least, wherever there is a guess", false,
+                  parse<&D::draft_min>, print<&D::draft_min>},
+    ParameterInfo{"spec_ngram_size_n", "--spec-ngram-size-n", "", "N",
+                  "Tokens that must have come in the same order before", false,
+                  parse<&D::ngram_size>, print<&D::ngram_size>},
     ParameterInfo{"timings", "--timings", "", "", "Print tokens a second after each answer", false,
                   parse<&V::timings>, print<&V::timings>},
 };
@@ -272,6 +298,7 @@ Status Parameters::set(std::string_view name, std::string_view text) {
     return fail(Errc::kUsage, "{}: {}", info->name, parsed.error().message);
   // The sampler knows the ranges. The tokens of a bias are checked against the vocabulary later.
   MINKE_TRY(Sampler::create(changed.sampling, std::numeric_limits<int>::max()));
+  MINKE_TRY(check(changed.speculation));
   values_ = std::move(changed);
   origins_[info->name] = "you";
   if (info->name == "seed") random_seed_ = std::random_device{}();

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "models/ngram_drafter.h"
 #include "models/sampling_defaults.h"
 #include "models/tokenizer.h"
 #include "runtime/result.h"
@@ -22,6 +23,7 @@ struct ParameterValues {
   int n_predict = -1;       ///< -1: until the model ends its answer.
   bool ignore_eos = false;
   bool timings = false;  ///< Print tokens a second after an answer.
+  Speculation speculation;
   std::vector<std::string> dry_breakers = {"\n", ":", "\"", "*"};
 };
 

@@ -84,6 +84,7 @@ Status run(const RunOptions& options) {
                                  : plain_tokens(text, tokenizer);
   request.max_tokens = parameters.values().n_predict;
   request.ignore_eos = parameters.values().ignore_eos;
+  request.speculation = parameters.values().speculation;
   MINKE_ASSIGN(request.sampling, parameters.sampling(tokenizer));
   if (options.verbose)
     fmt::print(stderr, "{}\ncontext {} tokens, {} threads ({}), template {}\n{}", loaded.describe(),

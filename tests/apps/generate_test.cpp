@@ -62,3 +62,30 @@ TEST_CASE("generate: progress and Ctrl-C come through while a step is running") 
   REQUIRE(generate(**engine, longer, watcher));
   CHECK(first == 300);
 }
+
+TEST_CASE("generate: a listener that stops inside a step with guesses leaves a sound cache") {
+  const auto backend = make_cpu_backend({.n_threads = 1});
+  REQUIRE(backend);
+  const auto engine = Engine::create(test::tiny_model(), **backend, {.n_ctx = 512});
+  REQUIRE(engine);
+  Request request = long_request();
+  request.max_tokens = 40;
+  const auto whole = generate(**engine, request, {});
+  REQUIRE(whole);
+  (*engine)->clear_cache();
+  Request guessing = request;
+  guessing.speculation = {.on = true, .draft_max = 9, .draft_min = 9, .ngram_size = 1};
+  int n_pieces = 0;
+  Watcher watcher;
+  watcher.text = [&](std::string_view) -> Status {
+    return ++n_pieces < 4 ? Status{} : fail(Errc::kIo, "nobody listens");
+  };
+  const auto stopped = generate(**engine, guessing, watcher);
+  REQUIRE_FALSE(stopped);
+  CHECK(stopped.error().message == "nobody listens");
+  CHECK((*engine)->idle());
+  const auto again = generate(**engine, guessing, {});
+  REQUIRE(again);
+  CHECK(again->stats.prompt_cached == 299);
+  CHECK(again->tokens == whole->tokens);
+}
