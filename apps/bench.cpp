@@ -53,7 +53,7 @@ Status complete_plan(BenchOptions& options) {
   }
   if (!options.cache_types.empty()) options.plan.cache_types.clear();
   for (const std::string& name : options.cache_types)
-    options.plan.cache_types.push_back(*cache_type_of(name));
+    options.plan.cache_types.push_back(*find_cache_type(name));
   if (options.plan.cases().empty()) return usage("nothing to measure: -p and -n are 0");
   return {};
 }
@@ -198,9 +198,10 @@ Action setup_bench(CommandLine& line) {
   line.alias("-ub", app.get_option("--ubatch-size"));
   add_list(app, "-t,--threads", plan.n_threads, 1, 1024, "Threads; one a core if not said");
   line.alias("-ctk", app.add_option("--cache-type-k", options->cache_types,
-                                    "Types of the cache: f32, f16, bf16, q8_0; f16 if not said")
+                                    fmt::format("Types of the cache: {}; f16 if not said",
+                                                cache_type_names()))
                          ->delimiter(',')
-                         ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0"}))
+                         ->check(problem_with_cache_type)
                          ->type_name("TYPE,..."));
   app.add_option("-r,--repetitions", options->repetitions, "Times that each test runs")
       ->check(CLI::Range(1, 10000))

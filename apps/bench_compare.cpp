@@ -54,8 +54,7 @@ Result<SavedResult> read_result(const nlohmann::json& row, const std::string& na
     MINKE_ASSIGN(const int64_t n_threads, fields.get_int("n_threads", kCount));
     result.n_threads = static_cast<int>(n_threads);
   }
-  MINKE_ASSIGN(const std::string cache, fields.get_string_or("type_k", ""));
-  if (const FormatTraits* format = find_format(cache)) result.cache_type = format->dtype;
+  MINKE_ASSIGN(result.cache_type, fields.get_string_or("type_k", ""));
   return result;
 }
 
@@ -79,7 +78,7 @@ std::optional<double> SavedRun::rate_of(const BenchCase& bench_case) const {
   const auto found = std::find_if(results_.rbegin(), results_.rend(), [&](const SavedResult& r) {
     return r.test == bench_case.test &&
            r.n_threads.value_or(bench_case.n_threads) == bench_case.n_threads &&
-           r.cache_type.value_or(bench_case.cache_type) == bench_case.cache_type;
+           (r.cache_type.empty() || find_cache_type(r.cache_type) == bench_case.cache_type);
   });
   if (found == results_.rend()) return std::nullopt;
   return found->rate;

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "apps/bench_test.h"
@@ -13,9 +14,9 @@ namespace minke::apps {
 /// What was measured, and the tokens a second that it gave.
 struct SavedResult {
   BenchTest test;
-  std::optional<int> n_threads;     ///< As far as the file says.
-  std::optional<DType> cache_type;  ///< Of the types that Minke's cache has.
-  double rate = 0;                  ///< Tokens a second, the mean.
+  std::optional<int> n_threads;  ///< As far as the file says.
+  std::string cache_type;        ///< As the file says; empty if it does not.
+  double rate = 0;               ///< Tokens a second, the mean.
 };
 
 class SavedRun {

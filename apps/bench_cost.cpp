@@ -62,8 +62,8 @@ double attention_ops(const Config& config, double n_past, double n_tokens) {
 
 }  // namespace
 
-TestCost step_cost(const Model& model, DType cache_type, int n_past, int n_tokens, int n_outputs,
-                   int n_sequences) {
+TestCost step_cost(const Model& model, CacheType cache_type, int n_past, int n_tokens,
+                   int n_outputs, int n_sequences) {
   const Config& config = model.config();
   const deepseek2::Weights& weights = model.weights();
   const double all_tokens = static_cast<double>(n_sequences) * n_tokens;
@@ -78,8 +78,8 @@ TestCost step_cost(const Model& model, DType cache_type, int n_past, int n_token
     cost.bytes += head.cost.bytes;
     cost.int8_ops += head.cost.int8_ops;
   }
-  const double row =
-      static_cast<double>(row_bytes(cache_type, static_cast<size_t>(config.latent_dim())));
+  const auto row =
+      static_cast<double>(CacheRow(cache_type, config.kv_lora_rank, config.qk_rope_dim).n_bytes());
   const double layers = static_cast<double>(n_sequences) * config.n_layers;
   cost.bytes += layers * row * (static_cast<double>(n_past) + n_tokens);
   cost.int8_ops += layers * attention_ops(config, n_past, n_tokens);

@@ -49,8 +49,8 @@ struct TestCost {
 /// Of a step that reads n_tokens tokens behind n_past others and gives n_outputs rows of logits,
 /// for each of n_sequences. Of the experts it counts those that so many tokens choose on average,
 /// if each choice is as likely: E * (1 - (1 - k/E)^n).
-TestCost step_cost(const Model& model, DType cache_type, int n_past, int n_tokens, int n_outputs,
-                   int n_sequences = 1);
+TestCost step_cost(const Model& model, CacheType cache_type, int n_past, int n_tokens,
+                   int n_outputs, int n_sequences = 1);
 /// The sum over a test's steps.
 TestCost test_cost(const Model& model, const BenchCase& bench_case);
 

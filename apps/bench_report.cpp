@@ -32,7 +32,7 @@ std::string human_count(uint64_t n) {
 }
 
 std::string cache_name(const BenchRow& row) {
-  return std::string(dtype_name(row.bench_case.cache_type));
+  return std::string(cache_type_name(row.bench_case.cache_type));
 }
 
 /// A model's name must not break the table.

@@ -22,7 +22,7 @@ std::vector<BenchCase> BenchPlan::cases() const {
   tests.insert(tests.end(), pairs.begin(), pairs.end());
 
   std::vector<BenchCase> all;
-  for (const DType type : cache_types)
+  for (const CacheType type : cache_types)
     for (const int batch : n_batches)
       for (const int ubatch : n_ubatches)
         for (const int threads : n_threads)

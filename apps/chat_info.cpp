@@ -40,7 +40,7 @@ std::string chat_info(ChatSession& session) {
       loaded.describe(), printable_path(loaded.model->file().path()),
       loaded.model->config().n_layers, loaded.model->config().n_heads,
       loaded.model->config().n_experts_used, loaded.model->config().n_experts, runner.n_ctx(),
-      session.n_tokens(), loaded.model->config().n_ctx_train, dtype_name(cache.dtype),
+      session.n_tokens(), loaded.model->config().n_ctx_train, cache_type_name(cache.type),
       mebibytes(LatentCache::bytes_for(cache, runner.n_ctx())), runner.n_batch(),
       loaded.backend->name(), loaded.backend->n_threads(), session.chat_template().name(),
       session.parameters().summary(), session.conversation().turns.size());

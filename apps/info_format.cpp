@@ -118,11 +118,14 @@ void add_tables(Lines& lines, const InfoReport& report) {
                             dtype_name(type.dtype)));
     }
   }
-  lines.raw(fmt::format("\nMemory for the context, beside the weights:\n{:>10}{:>14}{:>14}\n",
-                        "tokens", "f16", "q8_0"));
+  lines.raw(fmt::format("\nMemory for the context, beside the weights:\n{:>9}", "tokens"));
+  for (const CacheType type : cache_types())
+    lines.raw(fmt::format("{:>11}", cache_type_name(type)));
+  lines.raw("\n");
   for (const auto& context : report.contexts) {
-    lines.raw(fmt::format("{:>10}{:>14}{:>14}\n", context.n_tokens, human_bytes(context.f16_bytes),
-                          context.q8_bytes ? human_bytes(*context.q8_bytes) : "-"));
+    lines.raw(fmt::format("{:>9}", context.n_tokens));
+    for (const uint64_t bytes : context.bytes) lines.raw(fmt::format("{:>11}", human_bytes(bytes)));
+    lines.raw("\n");
   }
 }
 
@@ -171,8 +174,9 @@ Json tables_json(const InfoReport& report) {
   }
   Json contexts = Json::array();
   for (const auto& context : report.contexts) {
-    Json row = {{"tokens", context.n_tokens}, {"f16_bytes", context.f16_bytes}};
-    row["q8_0_bytes"] = context.q8_bytes ? Json(*context.q8_bytes) : Json(nullptr);
+    Json row = {{"tokens", context.n_tokens}};
+    for (size_t i = 0; i < context.bytes.size(); ++i)
+      row[fmt::format("{}_bytes", cache_type_name(cache_types()[i]))] = context.bytes[i];
     contexts.push_back(std::move(row));
   }
   return {{"tensor_types", std::move(types)}, {"context_memory", std::move(contexts)}};

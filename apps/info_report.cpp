@@ -35,17 +35,16 @@ std::vector<InfoReport::Context> contexts_of(const deepseek2::Config& config,
     }
     sizes.push_back(config.n_ctx_train);
   }
-  LatentCache::Config f16{.n_layers = config.n_layers, .row_values = config.latent_dim()};
-  LatentCache::Config q8 = f16;
-  q8.dtype = DType::kQ8_0;
-  const bool fits_q8 =
-      static_cast<size_t>(config.latent_dim()) % find_format(DType::kQ8_0)->block_len == 0;
   std::vector<InfoReport::Context> contexts;
   for (const int64_t size : sizes) {
-    contexts.push_back({.n_tokens = size,
-                        .f16_bytes = LatentCache::bytes_for(f16, size),
-                        .q8_bytes = std::nullopt});
-    if (fits_q8) contexts.back().q8_bytes = LatentCache::bytes_for(q8, size);
+    InfoReport::Context& context =
+        contexts.emplace_back(InfoReport::Context{.n_tokens = size, .bytes = {}});
+    for (const CacheType type : cache_types())
+      context.bytes.push_back(LatentCache::bytes_for({.n_layers = config.n_layers,
+                                                      .n_latent = config.kv_lora_rank,
+                                                      .n_rotated = config.qk_rope_dim,
+                                                      .type = type},
+                                                     size));
   }
   return contexts;
 }

@@ -10,6 +10,7 @@
 
 #include "models/deepseek2/config.h"
 #include "models/sampling_defaults.h"
+#include "runtime/cache_row.h"
 #include "runtime/gguf_reader.h"
 #include "runtime/result.h"
 
@@ -24,8 +25,7 @@ struct InfoReport {
   };
   struct Context {
     int64_t n_tokens;
-    uint64_t f16_bytes;
-    std::optional<uint64_t> q8_bytes;  ///< nullopt: a row of this model does not fit the type.
+    std::vector<uint64_t> bytes;  ///< For each of cache_types().
   };
   struct SpecialToken {
     std::string_view role;  ///< "bos", "eos", "padding"

@@ -14,10 +14,6 @@ namespace {
 constexpr int kMaxThreads = 1024;
 constexpr int kMaxBatch = 65536;
 
-/// The types that the latent cache can hold.
-constexpr std::array<std::pair<std::string_view, DType>, 4> kCacheTypes = {
-    {{"f32", DType::kF32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}, {"q8_0", DType::kQ8_0}}};
-
 /// Texts of the command line become tokens and go into session files.
 std::string problem_with_text(const std::string& text) {
   return is_valid_utf8(text) ? "" : "is not UTF-8 text";
@@ -33,10 +29,17 @@ std::string problem_with(std::string_view name, const std::string& value) {
 
 }  // namespace
 
-std::optional<DType> cache_type_of(std::string_view name) noexcept {
-  const auto known = std::ranges::find(kCacheTypes, name, [](const auto& t) { return t.first; });
-  if (known == kCacheTypes.end()) return std::nullopt;
-  return known->second;
+std::string cache_type_names() {
+  std::string names;
+  for (const CacheType type : cache_types())
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", cache_type_name(type));
+  return names;
+}
+
+std::string problem_with_cache_type(const std::string& name) {
+  if (find_cache_type(name)) return "";
+  return fmt::format("no cache has the type '{}': use one of {}", printable(name),
+                     cache_type_names());
 }
 
 void ModelOptions::add_to(CommandLine& line) {
@@ -64,10 +67,12 @@ void ModelOptions::add_to(CommandLine& line) {
   CLI::Option* type = app.add_option_function<std::string>(
                              "--cache-type-k",
                              [this](const std::string& name) {
-                               cache_type = cache_type_of(name).value_or(cache_type);
+                               cache_type = find_cache_type(name).value_or(cache_type);
                              },
-                             "Type of the cache: f32, f16, bf16 or q8_0; f16 if not said")
-                          ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0"}))
+                             fmt::format("Type of the cache, from the largest to the smallest: {}; "
+                                         "f16 if not said",
+                                         cache_type_names()))
+                          ->check(problem_with_cache_type)
                           ->type_name("TYPE");
   line.alias("-ctk", type);
 }

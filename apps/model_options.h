@@ -22,7 +22,7 @@ struct ModelOptions {
   int n_threads = 0;  ///< 0: one a core.
   int n_batch = 512;
   int n_ubatch = 0;  ///< 0: n_batch.
-  DType cache_type = DType::kF16;
+  CacheType cache_type = CacheType::kF16;
 
   /// Adds -m, -c, -t, -b, -ub and -ctk. `this` outlives the parsing, here and below.
   void add_to(CommandLine& line);
@@ -30,8 +30,10 @@ struct ModelOptions {
   int batch_tokens() const noexcept;
 };
 
-/// "f32", "f16", "bf16" or "q8_0"; nullopt for other texts.
-std::optional<DType> cache_type_of(std::string_view name) noexcept;
+/// "f32, f16, ..." for help texts.
+std::string cache_type_names();
+/// Empty if the cache has that type, else what is wrong: for CLI11's check().
+std::string problem_with_cache_type(const std::string& name);
 
 /// A model that is ready to answer.
 struct LoadedModel {

@@ -36,7 +36,8 @@ Result<ChunkedText> cut_into_chunks(const Tokenizer& tokenizer, std::string_view
 }
 
 Result<ChunkRunner> ChunkRunner::create(const Model& model, Backend& backend,
-                                        const ChunkedText& text, int n_batch, DType cache_type) {
+                                        const ChunkedText& text, int n_batch,
+                                        CacheType cache_type) {
   const int n_sequences =
       std::clamp(n_batch / text.n_ctx, 1, std::min(kMaxSequences, std::max(1, text.n_chunks())));
   const size_t row_bytes = static_cast<size_t>(model.config().n_vocab) * sizeof(float);

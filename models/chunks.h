@@ -46,7 +46,7 @@ class ChunkRunner {
   /// `model`, `backend` and `text` outlive the runner. As many chunks run at a time as n_batch
   /// tokens hold. Errors: those of Runner::create.
   static Result<ChunkRunner> create(const Model& model, Backend& backend, const ChunkedText& text,
-                                    int n_batch, DType cache_type);
+                                    int n_batch, CacheType cache_type);
 
   /// One scored prediction: logits (n_vocab) after token n_ctx / 2 + index of a chunk.
   using Visit = std::function<Status(int chunk, int index, std::span<const float> logits)>;

@@ -17,8 +17,9 @@ LatentCache::Config cache_config(const Model& model, const RunnerConfig& config)
   const int64_t blocks =
       (int64_t{config.n_ctx} + LatentCache::kBlockTokens - 1) / LatentCache::kBlockTokens;
   return {.n_layers = model.config().n_layers,
-          .row_values = model.config().latent_dim(),
-          .dtype = config.cache_type,
+          .n_latent = model.config().kv_lora_rank,
+          .n_rotated = model.config().qk_rope_dim,
+          .type = config.cache_type,
           .n_blocks = static_cast<int>(blocks * config.n_sequences)};
 }
 

@@ -13,11 +13,11 @@
 namespace minke {
 
 struct RunnerConfig {
-  int n_ctx = 0;                   ///< Tokens of one sequence; 0: the model's, as memory allows.
-  int n_sequences = 1;             ///< Sequences that the cache has room for.
-  int n_batch = 512;               ///< Tokens of one pass at most.
-  int max_outputs = 0;             ///< Logits of one pass; 0: one a sequence, or a few more.
-  DType cache_type = DType::kF16;  ///< F32, F16, BF16 or Q8_0.
+  int n_ctx = 0;        ///< Tokens of one sequence; 0: the model's, as memory allows.
+  int n_sequences = 1;  ///< Sequences that the cache has room for.
+  int n_batch = 512;    ///< Tokens of one pass at most.
+  int max_outputs = 0;  ///< Logits of one pass; 0: one a sequence, or a few more.
+  CacheType cache_type = CacheType::kF16;
 };
 
 /// Not thread-safe.

@@ -9,34 +9,25 @@ int blocks_for(int64_t n_tokens) noexcept {
   return static_cast<int>((n_tokens + LatentCache::kBlockTokens - 1) / LatentCache::kBlockTokens);
 }
 
-bool is_cache_type(DType dtype) noexcept {
-  return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 ||
-         dtype == DType::kQ8_0;
+CacheRow row_of(const LatentCache::Config& config) noexcept {
+  return {config.type, config.n_latent, config.n_rotated};
 }
 
 }  // namespace
 
 size_t LatentCache::bytes_for(const Config& config, int64_t n_tokens) noexcept {
   return static_cast<size_t>(config.n_layers) * static_cast<size_t>(blocks_for(n_tokens)) *
-         kBlockTokens * minke::row_bytes(config.dtype, static_cast<size_t>(config.row_values));
+         kBlockTokens * row_of(config).n_bytes();
 }
 
-LatentCache::LatentCache(const Config& config) : config_(config) {
-  row_bytes_ = minke::row_bytes(config.dtype, static_cast<size_t>(config.row_values));
-  block_bytes_ = row_bytes_ * kBlockTokens;
+LatentCache::LatentCache(const Config& config)
+    : config_(config), row_(row_of(config)), block_bytes_(row_.n_bytes() * kBlockTokens) {
   const size_t n_blocks = static_cast<size_t>(config.n_blocks);
   references_.resize(n_blocks);
   for (size_t i = 0; i < n_blocks; ++i) free_.push_back(static_cast<int32_t>(n_blocks - 1 - i));
 }
 
 Result<std::unique_ptr<LatentCache>> LatentCache::create(const Config& config, Backend& backend) {
-  if (!is_cache_type(config.dtype))
-    return fail(Errc::kUsage, "the cache cannot be {}: use F32, F16, BF16 or Q8_0",
-                dtype_name(config.dtype));
-  if (config.row_values % static_cast<int>(find_format(config.dtype)->block_len) != 0)
-    return fail(Errc::kUsage,
-                "a cache of {} needs rows of whole blocks, this model's have {} values",
-                dtype_name(config.dtype), config.row_values);
   std::unique_ptr<LatentCache> cache(new LatentCache(config));
   const int64_t n_tokens = int64_t{config.n_blocks} * kBlockTokens;
   MINKE_ASSIGN(cache->buffer_, backend.allocate(bytes_for(config, n_tokens)));
@@ -135,20 +126,6 @@ int32_t LatentCache::take_block() {
 void LatentCache::copy_block(int32_t from, int32_t to) noexcept {
   for (int layer = 0; layer < config_.n_layers; ++layer)
     std::memcpy(row(layer, to, 0), row(layer, from, 0), block_bytes_);
-}
-
-void LatentCache::write_row(int layer, const SequenceSlice& slice, int position,
-                            const float* values) noexcept {
-  const FormatTraits* format = find_format(config_.dtype);
-  format->encode(values, nullptr, row_at(layer, slice, position),
-                 static_cast<size_t>(config_.row_values) / format->block_len);
-}
-
-void LatentCache::read_row(int layer, const SequenceSlice& slice, int position,
-                           float* values) noexcept {
-  const FormatTraits* format = find_format(config_.dtype);
-  format->decode(row_at(layer, slice, position), values,
-                 static_cast<size_t>(config_.row_values) / format->block_len);
 }
 
 }  // namespace minke

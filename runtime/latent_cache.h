@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/backend.h"
+#include "runtime/cache_row.h"
 #include "runtime/result.h"
 #include "runtime/step.h"
 
@@ -14,7 +15,7 @@ namespace minke {
 
 /// Memory in blocks of 64 tokens for all layers, shared by sequences through reference counts. A
 /// block that two sequences share is copied when one of them writes into it. Layout:
-/// (n_layers, n_blocks, 64) rows of `row_values` values. Not thread-safe, except that rows may be
+/// (n_layers, n_blocks, 64) rows as CacheRow has them. Not thread-safe, except that rows may be
 /// read and different rows written at the same time.
 class LatentCache {
  public:
@@ -22,14 +23,15 @@ class LatentCache {
 
   struct Config {
     int n_layers = 0;
-    int row_values = 0;         ///< kv_lora_rank + rope values
-    DType dtype = DType::kF16;  ///< F32, F16, BF16 or Q8_0
+    int n_latent = 0;   ///< kv_lora_rank
+    int n_rotated = 0;  ///< Values of the rotated key.
+    CacheType type = CacheType::kF16;
     int n_blocks = 0;
   };
   /// Handle of a sequence; valid until release().
   using Sequence = int;
 
-  /// Errors: kMemory, kUsage (a type or a row that the type cannot hold).
+  /// Errors: kMemory.
   static Result<std::unique_ptr<LatentCache>> create(const Config& config, Backend& backend);
   /// Bytes of a cache of n_tokens, rounded up to blocks.
   static size_t bytes_for(const Config& config, int64_t n_tokens) noexcept;
@@ -49,7 +51,7 @@ class LatentCache {
 
   int free_blocks() const noexcept { return static_cast<int>(free_.size()); }
   const Config& config() const noexcept { return config_; }
-  size_t row_bytes() const noexcept { return row_bytes_; }
+  const CacheRow& row_layout() const noexcept { return row_; }
 
   /// The bytes of one row.
   std::byte* row(int layer, int32_t block, int offset) noexcept {
@@ -57,15 +59,20 @@ class LatentCache {
            (static_cast<size_t>(layer) * static_cast<size_t>(config_.n_blocks) +
             static_cast<size_t>(block)) *
                block_bytes_ +
-           static_cast<size_t>(offset) * row_bytes_;
+           static_cast<size_t>(offset) * row_.n_bytes();
   }
   std::byte* row_at(int layer, const SequenceSlice& slice, int position) noexcept {
     return row(layer, slice.blocks[static_cast<size_t>(position / kBlockTokens)],
                position % kBlockTokens);
   }
-  /// Scalar encode and decode of the row at a position; values (row_values).
-  void write_row(int layer, const SequenceSlice& slice, int position, const float* values) noexcept;
-  void read_row(int layer, const SequenceSlice& slice, int position, float* values) noexcept;
+  /// Encodes and decodes the row at a position; values (row_layout().n_values()).
+  void write_row(int layer, const SequenceSlice& slice, int position,
+                 const float* values) noexcept {
+    row_.encode(values, row_at(layer, slice, position));
+  }
+  void read_row(int layer, const SequenceSlice& slice, int position, float* values) noexcept {
+    row_.decode(row_at(layer, slice, position), values);
+  }
 
  private:
   struct SequenceState {
@@ -81,7 +88,8 @@ class LatentCache {
   void copy_block(int32_t from, int32_t to) noexcept;
 
   Config config_;
-  size_t row_bytes_ = 0, block_bytes_ = 0;
+  CacheRow row_;
+  size_t block_bytes_ = 0;
   std::unique_ptr<Buffer> buffer_;
   std::byte* data_ = nullptr;
   std::vector<int> references_;  ///< a block

@@ -49,6 +49,12 @@ struct KernelTable {
   /// y[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i]; x may be y.
   void (*rms_norm_f32)(const float* x, const float* weight, float eps, float* y, int n) noexcept;
 
+  /// Decodes n_rows rows of n_values values, row_stride bytes apart, to y, whose rows are y_stride
+  /// floats apart; `dtype` is any block format. Of a last block that is not full the rest is left
+  /// out.
+  void (*decode_rows)(DType dtype, const void* rows, size_t row_stride, int n_rows, int n_values,
+                      float* y, size_t y_stride) noexcept;
+
   /// Row conversions, round to nearest even; not-a-number stays not-a-number.
   void (*f16_to_f32)(const uint16_t* x, float* y, int n) noexcept;
   void (*f32_to_f16)(const float* x, uint16_t* y, int n) noexcept;

@@ -75,7 +75,7 @@ TEST_CASE("bench: lists give the cross product") {
   plan.pairs = {{4, 2, 0}};
   plan.n_depths = {0, 32};
   plan.n_threads = {1, 2};
-  plan.cache_types = {DType::kF16, DType::kQ8_0};
+  plan.cache_types = {CacheType::kF16, CacheType::kQ8_0};
   plan.n_sequences = {1, 4};
   CHECK(plan.cases().size() == 3 * 2 * 2 * 2 * 2);
   plan = {};
@@ -101,7 +101,7 @@ TEST_CASE("bench: the table has the columns that users know, and others where th
   CHECK(header(c) == "| model | size | params | backend | threads | test | t/s |");
   c.n_batch = 64;
   CHECK(header(c) == "| model | size | params | backend | threads | batch | test | t/s |");
-  c.cache_type = DType::kQ8_0;
+  c.cache_type = CacheType::kQ8_0;
   CHECK(header(c) == "| model | size | params | backend | threads | batch | cache | test | t/s |");
 }
 
@@ -176,6 +176,13 @@ TEST_CASE("bench: saved runs are read in both forms, and other tools'") {
   CHECK(rate(other, c) == 9);
   c.test.n_sequences = 2;
   CHECK(rate(other, c) == std::nullopt);
+  c.test.n_sequences = 1;
+  // A type that our cache does not have is another one than ours.
+  const char* types = R"([{"n_prompt": 64, "n_gen": 0, "avg_ts": 5, "type_k": "Q8_0"},
+                          {"n_prompt": 64, "n_gen": 0, "avg_ts": 6, "type_k": "turbo3"}])";
+  CHECK(rate(types, c) == std::nullopt);
+  c.cache_type = CacheType::kQ8_0;
+  CHECK(rate(types, c) == 5);
 }
 
 TEST_CASE("bench: a file that is no saved run is told, with the place") {
@@ -211,13 +218,13 @@ TEST_CASE("bench: the cost of a token, counted by hand") {
   const double head = 320 * 96;
   const double weights = 3 * attention + dense + 2 * (shared + router + 3 * expert) + head;
   const double norms = 3 * (96 + 96 + 32) + 96;
-  const TestCost one = step_cost(test::tiny_model(), DType::kF32, 9, 1, 1);
+  const TestCost one = step_cost(test::tiny_model(), CacheType::kF32, 9, 1, 1);
   CHECK(one.bytes == doctest::Approx(4 * (weights + norms + 96) + 3 * 10 * 48 * 4));
   // Absorbed, 4 heads: 48 + 32 products for each of 10 cached tokens.
   CHECK(one.int8_ops == doctest::Approx(2 * (weights + 3.0 * 10 * 4 * (48 + 32))));
 
   // Several sequences: the weights once, but for experts; all else for each.
-  const TestCost four = step_cost(test::tiny_model(), DType::kF32, 9, 1, 1, 4);
+  const TestCost four = step_cost(test::tiny_model(), CacheType::kF32, 9, 1, 1, 4);
   const double chosen = 8 * (1 - std::pow(1 - 3.0 / 8, 4)) - 3;  // more than one token's
   CHECK(four.bytes == doctest::Approx(4 * (weights + 2 * chosen * expert + norms + 4 * 96) +
                                       4 * 3 * 10 * 48 * 4));
@@ -225,7 +232,7 @@ TEST_CASE("bench: the cost of a token, counted by hand") {
 
   // Many tokens read every expert; no logits. Rebuilt keys and values cost as much as absorbed
   // ones.
-  const TestCost many = step_cost(test::tiny_model(), DType::kF32, 0, 100, 0);
+  const TestCost many = step_cost(test::tiny_model(), CacheType::kF32, 0, 100, 0);
   const double all = 3 * attention + dense + 2 * (shared + router + 8 * expert);
   CHECK(many.bytes == doctest::Approx(4 * (all + norms - 96 + 100 * 96) + 3 * 100 * 48 * 4));
   CHECK(many.int8_ops ==

@@ -221,6 +221,8 @@ TEST_CASE("run and chat: bad input is one clear line and the right exit code") {
     check_refused(with(model, {"-t", "0"}), 1, "--threads");
     check_refused(with(model, {"-t", "10000"}), 1, "--threads");
     check_refused(with(model, {"-ctk", "q9"}), 1, "--cache-type-k");
+    check_refused(with(model, {"-ctk", "q4_k"}), 1, "f32, f16, bf16, q8, q8_0, fp8, q6, q4");
+    check_refused(with(model, {"-ctk", ""}), 1, "--cache-type-k");
     check_refused(with(model, {"--top-p", "7"}), 1, "top_p");
     check_refused(with(model, {"-l", "99999+1"}), 1, "99999");
     check_refused(with(model, {"--chat-template", "zz"}), 1, "zz");

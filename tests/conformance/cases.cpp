@@ -110,8 +110,8 @@ std::vector<OpCase> cases_of_Rope() {
 
 std::vector<OpCase> cases_of_LatentStore() {
   std::vector<OpCase> cases;
-  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0})
-    cases.push_back({std::string(dtype_name(dtype)),
+  for (const CacheType type : cache_types())
+    cases.push_back({std::string(cache_type_name(type)),
                      {{63, 3}, {0, 2}},
                      [](CaseGraph& c) {
                        const Value table = c.graph.rope_table(c.positions(), frequencies(16));
@@ -120,21 +120,23 @@ std::vector<OpCase> cases_of_LatentStore() {
                                                    {0, 64, 1e-6f});
                      },
                      kFloat,
-                     96,
-                     dtype});
+                     64,
+                     32,
+                     type});
   return cases;
 }
 
 std::vector<OpCase> cases_of_MlaAttention() {
   std::vector<OpCase> cases;
-  const auto add = [&](DType weights, DType cache, std::vector<SequenceShape> sequences,
-                       int heads) {
-    std::string name = fmt::format("{} weights, {} cache, {} heads:", dtype_name(weights),
-                                   dtype_name(cache), heads);
+  const auto add = [&](DType weights, CacheType cache, std::vector<SequenceShape> sequences,
+                       int heads, int rank = 64, int rope = 32) {
+    std::string name =
+        fmt::format("{} weights, {} cache of {} + {}, {} heads:", dtype_name(weights),
+                    cache_type_name(cache), rank, rope, heads);
     for (const auto& s : sequences) name += fmt::format(" {}+{}", s.before, s.tokens);
     cases.push_back({name, std::move(sequences),
                      [=](CaseGraph& c) {
-                       const int nope = 32, rope = 32, v = 32, rank = 64;
+                       const int nope = 32, v = 32;
                        const Value table = c.graph.rope_table(c.positions(), frequencies(rope / 2));
                        const Value stored = c.graph.latent_store(c.activations(rank + rope),
                                                                  c.weight(DType::kF32, Shape{rank}),
@@ -145,18 +147,20 @@ std::vector<OpCase> cases_of_MlaAttention() {
                            c.weight(weights, Shape{heads, v, rank}, 0.2f), stored,
                            {0, heads, nope, rope, v, rank, 0.15f});
                      },
-                     weights == DType::kF32 ? 5e-5 : 0.03, 96, cache});
+                     weights == DType::kF32 ? 5e-5 : 0.03, rank, rope, cache});
   };
-  for (const DType cache : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
+  for (const CacheType cache : cache_types()) {
     add(DType::kF32, cache, {{0, 1}}, 4);
     add(DType::kF32, cache, {{70, 3}, {0, 5}, {129, 1}}, 4);
+    add(DType::kF32, cache, {{70, 3}}, 2, 48, 18);  // blocks that are not full
+    add(DType::kF32, cache, {{70, 3}}, 2, 512, 64);
   }
-  add(DType::kF32, DType::kF32, {{0, 130}}, 4);
-  add(DType::kF32, DType::kF32, {{300, 70}}, 3);
-  add(DType::kF32, DType::kF32, {{1500, 1}, {5, 1}}, 16);
-  add(DType::kF32, DType::kF32, {{1, 2}}, 128);
-  add(DType::kQ8_0, DType::kF16, {{70, 3}, {0, 1}}, 4);
-  add(DType::kQ5_0, DType::kF16, {{20, 40}}, 4);
+  add(DType::kF32, CacheType::kF32, {{0, 130}}, 4);
+  add(DType::kF32, CacheType::kF32, {{300, 70}}, 3);
+  add(DType::kF32, CacheType::kF32, {{1500, 1}, {5, 1}}, 16);
+  add(DType::kF32, CacheType::kF32, {{1, 2}}, 128);
+  add(DType::kQ8_0, CacheType::kF16, {{70, 3}, {0, 1}}, 4);
+  add(DType::kQ5_0, CacheType::kF16, {{20, 40}}, 4);
   return cases;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/cache_row.h"
 #include "runtime/graph.h"
 
 namespace minke::test {
@@ -41,9 +42,10 @@ struct OpCase {
   std::string name;
   std::vector<SequenceShape> sequences;  ///< Their tokens together are the step.
   std::function<Value(CaseGraph&)> build;
-  double tolerance;     ///< Largest difference allowed, as a fraction of the largest magnitude.
-  int cache_width = 0;  ///< Values of a cached row; 0: no cache.
-  DType cache_type = DType::kF32;
+  double tolerance;   ///< Largest difference allowed, as a fraction of the largest magnitude.
+  int n_latent = 0;   ///< Of a cached row; 0: no cache.
+  int n_rotated = 0;  ///< The other values of a row.
+  CacheType cache_type = CacheType::kF32;
 };
 
 #define MINKE_OP(name) std::vector<OpCase> cases_of_##name();

@@ -60,10 +60,11 @@ std::vector<float> run_case(const OpCase& op_case, const CaseGraph& c, Backend& 
   for (const SequenceShape& s : op_case.sequences)
     n_blocks += (s.before + s.tokens) / LatentCache::kBlockTokens + 1;
   std::unique_ptr<LatentCache> cache;
-  if (op_case.cache_width != 0) {
+  if (op_case.n_latent != 0) {
     auto made = LatentCache::create({.n_layers = 1,
-                                     .row_values = op_case.cache_width,
-                                     .dtype = op_case.cache_type,
+                                     .n_latent = op_case.n_latent,
+                                     .n_rotated = op_case.n_rotated,
+                                     .type = op_case.cache_type,
                                      .n_blocks = n_blocks},
                                     backend);
     REQUIRE(made);
@@ -80,7 +81,7 @@ std::vector<float> run_case(const OpCase& op_case, const CaseGraph& c, Backend& 
       const auto sequence = cache->add_sequence();
       const auto before = cache->extend(sequence, s.before);
       REQUIRE(before);
-      std::vector<float> row(static_cast<size_t>(op_case.cache_width));
+      std::vector<float> row(cache->row_layout().n_values());
       for (int i = 0; i < s.before; ++i) {
         for (float& v : row) v = normal(random);
         cache->write_row(0, *before, i, row.data());

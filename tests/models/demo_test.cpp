@@ -36,10 +36,12 @@ std::vector<Question> read_questions() {
 
 /// Greedy answers, several at a time, without EOS.
 std::vector<std::vector<TokenId>> ask_all(const Model& model,
-                                          const std::vector<Question>& questions) {
+                                          const std::vector<Question>& questions,
+                                          CacheType cache_type = CacheType::kF16) {
   const auto backend = make_cpu_backend({.n_threads = 2});
   REQUIRE(backend);
-  const auto engine = Engine::create(model, **backend, {.n_ctx = 2048, .n_sequences = 6});
+  const auto engine =
+      Engine::create(model, **backend, {.n_ctx = 2048, .n_sequences = 6, .cache_type = cache_type});
   REQUIRE_MESSAGE(engine, (engine ? "" : engine.error().message));
   const auto chat_template = ChatTemplate::from_gguf(model.file());
   REQUIRE(chat_template);
@@ -60,6 +62,18 @@ std::vector<std::vector<TokenId>> ask_all(const Model& model,
       if (e.kind == Event::Kind::kToken) answers[numbers[e.request]].push_back(e.token);
   }
   return answers;
+}
+
+int count_right(const Model& model, const std::vector<Question>& questions, CacheType cache_type) {
+  const auto chat_template = ChatTemplate::from_gguf(model.file());
+  REQUIRE(chat_template);
+  const auto answers = ask_all(model, questions, cache_type);
+  int right = 0;
+  for (size_t i = 0; i < questions.size(); ++i) {
+    const std::string text = model.tokenizer().decode(answers[i]);
+    right += chat_template->answer_content(text) == questions[i].expected ? 1 : 0;
+  }
+  return right;
 }
 
 void check_file(const std::string& path, const std::vector<Question>& questions) {
@@ -99,4 +113,21 @@ TEST_CASE("the demo model answers held-out questions as it does in transformers"
   const char* more = std::getenv("MINKE_DEMO_FILES");
   std::istringstream files(more != nullptr ? more : "");
   for (std::string path; std::getline(files, path, ':');) check_file(path, questions);
+}
+
+TEST_CASE("the demo model answers with every type of the cache") {
+  const auto model =
+      Model::open(std::string(MINKE_SOURCE_DIR) + "/models/demo/minke-demo-q8_0.gguf");
+  REQUIRE(model);
+  std::vector<Question> questions;  // every fourth, of all kinds
+  for (const Question& q : read_questions())
+    if (q.ids.size() % 4 == 0) questions.push_back(q);
+  const int n = static_cast<int>(questions.size());
+  REQUIRE(n > 50);
+  const int exact = count_right(**model, questions, CacheType::kF32);
+  for (const CacheType type : cache_types()) {
+    const int right = count_right(**model, questions, type);
+    INFO(cache_type_name(type), ": ", right, " of ", n, " right, ", exact, " with f32");
+    CHECK(right >= exact - n / 20);
+  }
 }

@@ -169,7 +169,6 @@ TEST_CASE("impossible requests are refused with the numbers") {
   CHECK_FALSE(make_cpu_backend({.n_threads = 1, .isa = "mmx"}));
   CHECK_FALSE(Engine::create(*f.model, *f.backend, {.n_ctx = -5}));
   CHECK_FALSE(Engine::create(*f.model, *f.backend, {.n_ctx = 64, .n_sequences = 9, .n_batch = 8}));
-  CHECK_FALSE(Engine::create(*f.model, *f.backend, {.n_ctx = 64, .cache_type = DType::kQ4_K}));
 }
 
 namespace {

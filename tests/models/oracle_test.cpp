@@ -52,8 +52,8 @@ Oracle read_oracle(const std::filesystem::path& folder) {
   return oracle;
 }
 
-std::unique_ptr<Runner> make_runner(const Model& model, Backend& backend, DType cache = DType::kF32,
-                                    int n_batch = 256) {
+std::unique_ptr<Runner> make_runner(const Model& model, Backend& backend,
+                                    CacheType cache = CacheType::kF32, int n_batch = 256) {
   auto runner = Runner::create(
       model, backend, {.n_ctx = 256, .n_sequences = 4, .n_batch = n_batch, .cache_type = cache});
   REQUIRE_MESSAGE(runner, (runner ? "" : runner.error().message));
@@ -208,9 +208,9 @@ TEST_CASE("a long cache's sums do not depend on what is batched beside the seque
   const Oracle oracle = read_oracle(test::data_path("tiny-lite"));
   const auto backend = make_cpu_backend({.n_threads = 2, .mla_form = cpu::MlaForm::kAbsorbed});
   REQUIRE(backend);
-  auto runner =
-      Runner::create(*model, **backend,
-                     {.n_ctx = 1024, .n_sequences = 2, .n_batch = 1024, .cache_type = DType::kF32});
+  auto runner = Runner::create(
+      *model, **backend,
+      {.n_ctx = 1024, .n_sequences = 2, .n_batch = 1024, .cache_type = CacheType::kF32});
   REQUIRE(runner);
   LatentCache& cache = (*runner)->cache();
   std::vector<TokenId> history;
@@ -236,16 +236,21 @@ TEST_CASE("rounded caches and weights stay close to the oracle") {
   const Oracle oracle = read_oracle(test::data_path("tiny-lite"));
   const auto backend = make_cpu_backend({.n_threads = 2});
   REQUIRE(backend);
-  const auto distance = [&](const char* recipe, DType cache) {
+  const auto distance = [&](const char* recipe, CacheType cache) {
     const auto model = test::open_tiny_model("tiny-lite", dir, recipe);
     const auto runner = make_runner(*model, **backend, cache);
     return worst(evaluate(*runner, oracle.prefill.tokens, oracle.prefill.n_rows, 11),
                  oracle.prefill.logits) /
            oracle.range;
   };
-  CHECK(distance("F32", DType::kF16) < 2e-3);
-  CHECK(distance("F32", DType::kBF16) < 2e-2);
-  CHECK(distance("F16", DType::kF32) < 5e-3);
-  CHECK(distance("BF16", DType::kF32) < 3e-2);
-  CHECK(distance("Q8_0", DType::kF32) < 5e-2);
+  CHECK(distance("F32", CacheType::kF16) < 2e-3);
+  CHECK(distance("F32", CacheType::kBF16) < 2e-2);
+  CHECK(distance("F32", CacheType::kQ8) < 2e-2);
+  CHECK(distance("F32", CacheType::kQ8_0) < 2e-2);
+  CHECK(distance("F32", CacheType::kFp8) < 5e-2);
+  CHECK(distance("F32", CacheType::kQ6) < 5e-2);
+  CHECK(distance("F32", CacheType::kQ4) < 1e-1);
+  CHECK(distance("F16", CacheType::kF32) < 5e-3);
+  CHECK(distance("BF16", CacheType::kF32) < 3e-2);
+  CHECK(distance("Q8_0", CacheType::kF32) < 5e-2);
 }

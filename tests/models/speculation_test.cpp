@@ -44,7 +44,7 @@ constexpr int kAhead = 32;
 /// Reads `before` tokens, then kAhead more: one step each, and all in one step of n rows.
 class AheadRows {
  public:
-  AheadRows(const Model& model, Backend& backend, DType cache, int before)
+  AheadRows(const Model& model, Backend& backend, CacheType cache, int before)
       : tokens_(some_tokens(before + kAhead, 3, 250)),
         n_vocab_(static_cast<size_t>(model.config().n_vocab)) {
     auto runner = Runner::create(
@@ -96,7 +96,7 @@ class AheadRows {
   std::vector<std::vector<float>> expected_;
 };
 
-void check_rows(const Model& model, DType cache, const CpuOptions& options) {
+void check_rows(const Model& model, CacheType cache, const CpuOptions& options) {
   const auto backend = make_cpu_backend(options);
   REQUIRE(backend);
   // Across the borders of blocks, and of the lengths from which the cache is split over threads.
@@ -114,14 +114,15 @@ void check_rows(const Model& model, DType cache, const CpuOptions& options) {
 TEST_CASE("rows that are read one by one in one step have the bits of as many steps") {
   for (const cpu::KernelTable* kernels : cpu::available_kernels()) {
     const std::string isa = kernels->name;
-    check_rows(tiny("tiny-lite", "F32"), DType::kF16, {.n_threads = 1, .isa = isa});
-    check_rows(tiny("tiny-236b", "Q8_0"), DType::kF16, {.n_threads = 1, .isa = isa});
+    check_rows(tiny("tiny-lite", "F32"), CacheType::kF16, {.n_threads = 1, .isa = isa});
+    check_rows(tiny("tiny-236b", "Q8_0"), CacheType::kF16, {.n_threads = 1, .isa = isa});
   }
-  check_rows(tiny("tiny-lite-bf16", "BF16"), DType::kBF16, {.n_threads = 1});
-  check_rows(tiny("tiny-236b", "F32"), DType::kF32,
+  check_rows(tiny("tiny-lite-bf16", "BF16"), CacheType::kBF16, {.n_threads = 1});
+  check_rows(tiny("tiny-236b", "F32"), CacheType::kF32,
              {.n_threads = 1, .mla_form = cpu::MlaForm::kRebuilt});
-  check_rows(demo(), DType::kF16, {.n_threads = 2});
-  check_rows(demo(), DType::kQ8_0, {.n_threads = 1});
+  check_rows(demo(), CacheType::kF16, {.n_threads = 2});
+  check_rows(demo(), CacheType::kQ8_0, {.n_threads = 1});
+  check_rows(demo(), CacheType::kQ6, {.n_threads = 1});
 }
 
 namespace {

@@ -1,5 +1,6 @@
 // The kernel table of one instruction set.
 #include "backends/cpu/kernel_table.h"
+#include "backends/cpu/kernels/decode.h"
 #include "backends/cpu/kernels/matmul_float.h"
 #include "backends/cpu/kernels/matmul_quant.h"
 #include "backends/cpu/kernels/quantize.h"
@@ -35,6 +36,7 @@ const KernelTable kTable = {
     .exp_sum_f32 = exp_sum_f32,
     .silu_mul_f32 = silu_mul_f32,
     .rms_norm_f32 = rms_norm_f32,
+    .decode_rows = decode_rows,
     .f16_to_f32 = f16_to_f32_row,
     .f32_to_f16 = f32_to_f16_row,
     .bf16_to_f32 = bf16_to_f32_row,

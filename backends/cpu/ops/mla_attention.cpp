@@ -9,20 +9,17 @@ namespace minke::cpu {
 
 void load_latent(const KernelTable& kernels, LatentCache& cache, const SequenceSlice& slice,
                  int layer, int position, int n, float* out) noexcept {
-  const int width = cache.config().row_values;
-  const DType dtype = cache.config().dtype;
+  const CacheRow& row = cache.row_layout();
+  const size_t width = row.n_values();
   for (int done = 0; done < n;) {
     const int rows = std::min(n - done, LatentCache::kBlockTokens);
     const std::byte* bytes = cache.row_at(layer, slice, position + done);
-    const auto* halves = reinterpret_cast<const uint16_t*>(bytes);
-    float* to = out + static_cast<ptrdiff_t>(done) * width;
-    if (dtype == DType::kF16) {
-      kernels.f16_to_f32(halves, to, rows * width);
-    } else if (dtype == DType::kBF16) {
-      kernels.bf16_to_f32(halves, to, rows * width);
-    } else {
-      const FormatTraits* format = find_format(dtype);
-      format->decode(bytes, to, static_cast<size_t>(rows * width) / format->block_len);
+    float* to = out + static_cast<size_t>(done) * width;
+    for (const CacheRow::Part& part : row.parts()) {
+      kernels.decode_rows(part.format->dtype, bytes, row.n_bytes(), rows,
+                          static_cast<int>(part.n_values), to, width);
+      bytes += part.n_bytes;
+      to += part.n_values;
     }
     done += rows;
   }

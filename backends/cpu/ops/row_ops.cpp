@@ -80,20 +80,15 @@ void rope(const OpRun& run, Worker& worker) noexcept {
   });
 }
 
-void store_row(const KernelTable& kernels, LatentCache& cache, const float* values,
-               std::byte* row) noexcept {
-  const int n = cache.config().row_values;
-  auto* halves = reinterpret_cast<uint16_t*>(row);
-  switch (cache.config().dtype) {
-    case DType::kF16:
-      return kernels.f32_to_f16(values, halves, n);
-    case DType::kBF16:
-      return kernels.f32_to_bf16(values, halves, n);
-    default: {
-      const FormatTraits* format = find_format(cache.config().dtype);
-      format->encode(values, nullptr, row, static_cast<size_t>(n) / format->block_len);
-    }
-  }
+/// As CacheRow::encode does, but halves by vectors.
+void store_row(const KernelTable& kernels, const CacheRow& row, const float* values,
+               std::byte* to) noexcept {
+  const DType dtype = row.parts()[0].format->dtype;
+  const bool halves = dtype == row.parts()[1].format->dtype &&
+                      (dtype == DType::kF16 || dtype == DType::kBF16) && row.holds(values);
+  if (!halves) return row.encode(values, to);
+  const auto convert = dtype == DType::kF16 ? kernels.f32_to_f16 : kernels.f32_to_bf16;
+  convert(values, reinterpret_cast<uint16_t*>(to), static_cast<int>(row.n_values()));
 }
 
 void latent_store(const OpRun& run, Worker& worker) noexcept {
@@ -106,7 +101,7 @@ void latent_store(const OpRun& run, Worker& worker) noexcept {
     float* y = run.out_row(r);
     worker.kernels().rms_norm_f32(x, run.in[1].f32(), a.eps, y, a.kv_lora_rank);
     rotate_pairs(x + a.kv_lora_rank, run.in[2].row(r), n_rope, y + a.kv_lora_rank);
-    store_row(worker.kernels(), cache, y,
+    store_row(worker.kernels(), cache.row_layout(), y,
               cache.row_at(a.layer, slice, slice.first_position + r - slice.first_token));
   });
 }

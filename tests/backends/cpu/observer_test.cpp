@@ -166,8 +166,9 @@ TEST_CASE("an observer sees each head's query and what it gathered") {
   const auto backend = make_cpu_backend({.n_threads = 1});
   REQUIRE(backend);
   const auto cache = LatentCache::create({.n_layers = 1,
-                                          .row_values = kRank + kRope,
-                                          .dtype = DType::kF32,
+                                          .n_latent = kRank,
+                                          .n_rotated = kRope,
+                                          .type = CacheType::kF32,
                                           .n_blocks = static_cast<int>(std::size(kTokens))},
                                          **backend);
   REQUIRE(cache);
