@@ -196,7 +196,8 @@ Action setup_bench(CommandLine& line) {
   add_list(app, "--ubatch-size", plan.n_ubatches, 1, 65536,
            "The same as -b; the smaller of both counts");
   line.alias("-ub", app.get_option("--ubatch-size"));
-  add_list(app, "-t,--threads", plan.n_threads, 1, 1024, "Threads; one a core if not said");
+  add_list(app, "-t,--threads", plan.n_threads, 1, 1024,
+           "Threads; if not said one a core, or as many as a CPU quota allows");
   line.alias("-ctk", app.add_option("--cache-type-k", options->cache_types,
                                     fmt::format("Types of the cache: {}; f16 if not said",
                                                 cache_type_names()))

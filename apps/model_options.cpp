@@ -52,7 +52,8 @@ void ModelOptions::add_to(CommandLine& line) {
       ->check(CLI::Range(int64_t{0}, ranges::kContext.high))
       ->capture_default_str()
       ->type_name("N");
-  app.add_option("-t,--threads", n_threads, "Threads; one a core if not said")
+  app.add_option("-t,--threads", n_threads,
+                 "Threads; if not said one a core, or as many as a CPU quota allows")
       ->check(CLI::Range(1, kMaxThreads))
       ->type_name("N");
   app.add_option("-b,--batch-size", n_batch, "Tokens of a prompt read in one step at most")

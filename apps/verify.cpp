@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <thread>
 
 #include "apps/cli.h"
 #include "apps/convert_progress.h"
@@ -13,6 +12,7 @@
 #include "models/deepseek2/weights.h"
 #include "runtime/gguf_reader.h"
 #include "runtime/input_file.h"
+#include "runtime/processors.h"
 
 namespace minke::apps {
 namespace {
@@ -53,8 +53,7 @@ Status run_verify(const VerifyOptions& options) {
 
 Action setup_verify(CommandLine& line) {
   const auto options = std::make_shared<VerifyOptions>();
-  const auto n_cpus = static_cast<int>(std::thread::hardware_concurrency());
-  options->n_threads = std::clamp(n_cpus, 1, convert::Conversion::kMaxThreads);
+  options->n_threads = std::min(usable_cores(), convert::Conversion::kMaxThreads);
   CLI::App& app = line.app();
   app.add_option("file,-m,--model", options->model,
                  "The model: a GGUF file, or any part of one that is split")

@@ -11,7 +11,6 @@
 #include <optional>
 #include <string_view>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #include "apps/convert_progress.h"
@@ -19,6 +18,7 @@
 #include "convert/convert.h"
 #include "convert/estimate.h"
 #include "runtime/input_file.h"
+#include "runtime/processors.h"
 #include "runtime/system.h"
 #include "runtime/utf8.h"
 
@@ -180,8 +180,7 @@ Status write_file(const WriteOptions& options, const convert::Conversion& conver
 }  // namespace
 
 void add_write_options(CLI::App& app, WriteOptions& options) {
-  const auto n_cpus = static_cast<int>(std::thread::hardware_concurrency());
-  options.n_threads = std::clamp(n_cpus, 1, convert::Conversion::kMaxThreads);
+  options.n_threads = std::min(usable_cores(), convert::Conversion::kMaxThreads);
   app.add_option("-o,--output", options.output, "The GGUF file to write")->type_name("FILE");
   app.add_option("--type", options.type,
                  "How weights are stored: " + convert::recipe_names() +

@@ -1,10 +1,8 @@
 #include "runtime/system.h"
 
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cmath>
 #include <fstream>
 #include <latch>
 #include <limits>
@@ -35,26 +33,9 @@ uint64_t group_memory() {
   return file >> bytes ? bytes : std::numeric_limits<uint64_t>::max();
 }
 
-/// Processors that a quota amounts to, rounded up.
-int group_processors() {
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  double quota = 0, period = 0;
-  if (!(file >> quota >> period) || period <= 0) return std::numeric_limits<int>::max();
-  return std::max(1, static_cast<int>(std::ceil(quota / period)));
-}
-
 }  // namespace
 
 uint64_t available_memory_bytes() { return std::min(system_memory(), group_memory()); }
-
-int usable_processors() {
-  cpu_set_t set;
-  // Fails on machines with more processors than a cpu_set_t holds.
-  const int allowed = sched_getaffinity(0, sizeof(set), &set) == 0
-                          ? CPU_COUNT(&set)
-                          : static_cast<int>(std::thread::hardware_concurrency());
-  return std::max(1, std::min(allowed, group_processors()));
-}
 
 Status check_threads(int n) {
   std::vector<std::thread> threads;

@@ -11,10 +11,6 @@ namespace minke {
 /// control group's limit is lower.
 uint64_t available_memory_bytes();
 
-/// Processors this process may use: its affinity, or less where a control group's quota is lower.
-/// At least 1.
-int usable_processors();
-
 /// Whether n threads beside this one can exist at a time, by starting and ending them: OpenMP ends
 /// the process where they cannot. Errors: kMemory, with the system's reason.
 Status check_threads(int n);

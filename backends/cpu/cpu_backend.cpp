@@ -8,6 +8,7 @@
 #include "backends/cpu/cpu_plan.h"
 #include "backends/cpu/isa.h"
 #include "backends/cpu/onednn.h"
+#include "runtime/processors.h"
 #include "runtime/system.h"
 
 namespace minke {
@@ -65,8 +66,8 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuOptions& options) {
   cpu::limit_onednn((*kernels)->name);
   // The workers of a step meet at barriers, so every one that was asked for must be there.
   omp_set_dynamic(0);
-  const int n_threads = std::min(options.n_threads != 0 ? options.n_threads : usable_processors(),
-                                 omp_get_thread_limit());
+  const int n_threads =
+      std::min(options.n_threads != 0 ? options.n_threads : usable_cores(), omp_get_thread_limit());
   MINKE_TRY(check_threads(n_threads - 1));
   return std::make_unique<cpu::CpuBackend>(
       cpu::CpuPlan::Setup{*kernels, n_threads, options.mla_form, options.observer});
