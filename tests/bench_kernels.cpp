@@ -157,7 +157,7 @@ int run(int argc, char** argv) {
                                         {DType::kIQ4_XS, 2048},
                                         {DType::kF32, 2048},
                                         {DType::kBF16, 2048}})
-      bench(*table, dtype, n_cols, read_bandwidth(memory), peak, {1, 2, 4, 8, 16, 48, 512});
+      bench(*table, dtype, n_cols, read_bandwidth(memory), peak, {1, 2, 4, 6, 8, 16, 48, 512});
   }
   return 0;
 }

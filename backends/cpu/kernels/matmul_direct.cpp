@@ -1,16 +1,16 @@
 #include "backends/cpu/kernels/matmul_direct.h"
 
-#if defined(__AVX512BW__)
-#include "backends/cpu/kernels/direct_avx512.h"
-#include "backends/cpu/kernels/direct_scales_avx512.h"
+#if defined(__AVX2__)
+#include "backends/cpu/kernels/lane_scales.h"
+#include "backends/cpu/kernels/lane_weights.h"
 #include "backends/cpu/kernels/tile.h"
 
 namespace minke::cpu::MINKE_ISA_NS {
 namespace {
 
-/// Columns that are multiplied before their scales are needed.
-template <class Block>
-inline constexpr int kUnit = Block::kLen == 256 ? 256 : 64 * Direct<Block>::kVectors;
+/// Up to this many activation rows it is cheaper to spread weights over registers again for each
+/// tile of weight rows than to keep them in a panel.
+inline constexpr int kMostRows = 6;
 
 /// Activation rows of all columns.
 template <int kN>
@@ -60,85 +60,46 @@ class Ahead {
   const uint8_t* next_;
 };
 
-/// sums[c][g] = integer sums of kLanes weight rows times activation row c, over the 16 columns g of
-/// the unit that begins at column `col`.
-template <class Format, class Block, int kN>
-[[gnu::always_inline]] inline void sum_products(const RowPointers& rows, const Columns<kN>& columns,
-                                                int col, Ahead& ahead,
-                                                VI (&sums)[kN][kUnit<Block> / 16]) {
-  using D = Direct<Block>;
-  constexpr int kPiece = 64 * D::kVectors;
-  constexpr size_t kStepBytes = 4 * kPiece * sizeof(Block) / Block::kLen;
-  for (int piece = 0; piece < kUnit<Block> / kPiece; ++piece) {
-    VI x[kN][D::kVectors];
-    MINKE_UNROLL
-    for (int c = 0; c < kN; ++c) MINKE_UNROLL
-    for (int v = 0; v < D::kVectors; ++v)
-      x[c][v] = activations<D>(columns.q[c] + col + piece * kPiece, v);
-    VI quads[kN][D::kVectors][4];
-    for (int quad = 0; quad < 4; ++quad) {
-      ahead.fetch<kStepBytes>();
-      VI products[kN][D::kVectors][4];
-      MINKE_UNROLL
-      for (int r = 0; r < 4; ++r) {
-        VI w[D::kVectors];
-        D::load(rows.template at<Block>(4 * quad + r), col / kPiece + piece, w);
-        MINKE_UNROLL
-        for (int c = 0; c < kN; ++c) MINKE_UNROLL
-        for (int v = 0; v < D::kVectors; ++v)
-          products[c][v][r] = products_of<Format>(w[v], x[c][v]);
-      }
-      MINKE_UNROLL
-      for (int c = 0; c < kN; ++c) MINKE_UNROLL
-      for (int v = 0; v < D::kVectors; ++v)
-        quads[c][v][quad] = D::kSmall ? sum_small_lanes(products[c][v]) : sum_lanes(products[c][v]);
-    }
-    MINKE_UNROLL
-    for (int c = 0; c < kN; ++c) MINKE_UNROLL
-    for (int v = 0; v < D::kVectors; ++v) {
-      VI reduced[4];
-      transpose_lanes(quads[c][v], reduced);
-      MINKE_UNROLL
-      for (int i = 0; i < 4; ++i) sums[c][piece * kPiece / 16 + D::kOrder[v][i]] = reduced[i];
-    }
-  }
-}
-
 /// results[c] = kLanes weight rows times activation row c: the same sums in the same order as
 /// multiply_tile, which adds the mins of kChunk columns after their products.
 template <class Format, class Block, int kN>
 [[gnu::always_inline]] inline void multiply_rows(const RowPointers& rows, int n_cols,
                                                  const Columns<kN>& columns, Ahead& ahead,
                                                  VF (&results)[kN]) {
-  constexpr int kGroups = kUnit<Block> / Format::kGroup;  // In a unit.
-  constexpr int kUnitsOfChunk = kChunk / kUnit<Block>;
-  VF mins[kUnitsOfChunk * kGroups];
+  constexpr int kLen = static_cast<int>(Block::kLen);
+  constexpr int kGroups = kLen / Format::kGroup;  // In a block.
+  constexpr int kBlocksOfChunk = kChunk / kLen;
+  VF mins[kBlocksOfChunk * kGroups];
   MINKE_UNROLL
   for (int c = 0; c < kN; ++c) results[c] = splat(0.0f);
-  for (int unit = 0; unit < n_cols / kUnit<Block>; ++unit) {
-    const int group = unit * kGroups, in_chunk = unit % kUnitsOfChunk;
-    VI sums[kN][kUnit<Block> / 16];
-    sum_products<Format, Block, kN>(rows, columns, unit * kUnit<Block>, ahead, sums);
-    constexpr int kBlocks = kUnit<Block> / static_cast<int>(Block::kLen);
-    DirectScales<Block>::for_each_scale(
-        rows, unit * kBlocks, kBlocks, [&](int g, VF scale, VF min) {
-          if constexpr (Format::kHasMin) mins[in_chunk * kGroups + g] = min;
-          const VF magic_scale = scale * splat(-kMagic);
-          MINKE_UNROLL
-          for (int c = 0; c < kN; ++c) {
-            const VI sum =
-                add_i32(group_sum<Format>(sums[c], g), start_of<Format>(columns, c, group + g));
-            results[c] = madd(madd(bits_as_float(sum), scale, magic_scale),
-                              splat(columns.scale[c][(group + g) / Format::kGroups]), results[c]);
-          }
-        });
-    const bool chunk_ends = in_chunk + 1 == kUnitsOfChunk || (unit + 1) * kUnit<Block> == n_cols;
+  for (int block = 0; block < n_cols / kLen; ++block) {
+    const size_t at = static_cast<size_t>(block) * sizeof(Block);
+    VI sums[kN][kLen / 16];
+    LaneWeights<Block>::for_each_16(rows, at, [&](int i, const VI(&w)[4]) {
+      ahead.template fetch<kLanes * sizeof(Block) * 16 / Block::kLen>();
+      MINKE_UNROLL
+      for (int c = 0; c < kN; ++c)
+        sums[c][i] = sum_of_16<Format>(w, columns.q[c] + block * kLen + 16 * i);
+    });
+    const int first = block * kGroups, in_chunk = block % kBlocksOfChunk;
+    LaneScales<Block>::for_each_scale(rows, at, [&](int g, VF scale, VF min) {
+      if constexpr (Format::kHasMin) mins[in_chunk * kGroups + g] = min;
+      MINKE_UNROLL
+      for (int c = 0; c < kN; ++c) {
+        const VI sum =
+            add_i32(group_sum<Format>(sums[c], g), start_of<Format>(columns, c, first + g));
+        const VF scaled = madd(bits_as_float(sum), scale, scale * splat(-kMagic));
+        results[c] =
+            madd(scaled, splat(columns.scale[c][(first + g) / Format::kGroups]), results[c]);
+      }
+    });
+    const bool chunk_ends = in_chunk + 1 == kBlocksOfChunk || (block + 1) * kLen == n_cols;
     if (!Format::kHasMin || !chunk_ends) continue;
-    const int first = group - in_chunk * kGroups;
+    const int group = first - in_chunk * kGroups;
     for (int g = 0; g < (in_chunk + 1) * kGroups; ++g) {
       MINKE_UNROLL
       for (int c = 0; c < kN; ++c)
-        results[c] = madd(mins[g], splat(columns.sum[c][first + g]), results[c]);
+        results[c] = madd(mins[g], splat(columns.sum[c][group + g]), results[c]);
     }
   }
 }
@@ -150,44 +111,63 @@ void multiply_direct(const MatmulArgs& args, int offset) {
     const int n_rows = args.row_end - row < kLanes ? args.row_end - row : kLanes;
     const auto* w =
         static_cast<const uint8_t*>(args.w) + static_cast<size_t>(row) * args.w_row_bytes;
-    // Where no whole tile comes next, what is in the cache already is asked for again.
-    const bool more = row + 2 * kLanes <= args.row_end;
-    Ahead ahead(more ? w + kLanes * args.w_row_bytes : w);
+    // Where nothing comes next, what is in the cache already is asked for again.
+    const uint8_t* next = w;
+    if (row + 2 * kLanes <= args.row_end) {
+      next += kLanes * args.w_row_bytes;
+    } else if (args.next_w != nullptr) {
+      next = static_cast<const uint8_t*>(args.next_w);
+    }
+    Ahead ahead(next);
     VF results[kN];
     multiply_rows<Format, Block, kN>(RowPointers(w, args.w_row_bytes, n_rows), args.n_cols, columns,
                                      ahead, results);
-    const auto mask = static_cast<__mmask16>((1u << n_rows) - 1);
-    for (int c = 0; c < kN; ++c) _mm512_mask_storeu_ps(columns.y[c] + row, mask, results[c]);
+    for (int c = 0; c < kN; ++c) {
+      if (n_rows == kLanes) {
+        store(columns.y[c] + row, results[c]);
+      } else {
+        store_some(columns.y[c] + row, results[c], n_rows);
+      }
+    }
   }
 }
 
-template <class Format, class Block>
+template <class Format, class Block, int kN = 1>
 bool try_direct(const MatmulArgs& args, const Unpacker& format) {
-  // Offsets of rows are 32 bits wide; sums of all columns must fit in the scratch memory.
-  constexpr size_t kMaxRowBytes = size_t{1} << 27;
-  constexpr int kMostColumns = static_cast<int>(kMatmulScratchBytes) / 4 * 16 / kFewColumns - 4096;
-  if (args.n_cols % kUnit<Block> != 0 || args.n_cols > kMostColumns ||
-      args.w_row_bytes >= kMaxRowBytes)
-    return false;
-  static_assert(kFewColumns == 3);
-  if (args.n_x == 1) multiply_direct<Format, Block, 1>(args, format.offset);
-  if (args.n_x == 2) multiply_direct<Format, Block, 2>(args, format.offset);
-  if (args.n_x == 3) multiply_direct<Format, Block, 3>(args, format.offset);
-  return true;
+  if constexpr (kN <= kMostRows) {
+    if (args.n_x != kN) return try_direct<Format, Block, kN + 1>(args, format);
+    // Sums of all columns must fit in the scratch memory.
+    constexpr int kMostColumns = static_cast<int>(kMatmulScratchBytes) / 4 * 16 / kN - 4096;
+    if (args.n_cols > kMostColumns || args.w_row_bytes >= RowPointers::kMaxRowBytes) return false;
+    multiply_direct<Format, Block, kN>(args, format.offset);
+    return true;
+  }
+  return false;
 }
 
 }  // namespace
 
 bool matmul_direct(const MatmulArgs& args, const Unpacker& format) noexcept {
   static_assert(kHasFma);
-  if (args.n_x > kFewColumns) return false;
   switch (format.dtype) {
     case DType::kQ4_0:
       return try_direct<FormatOf<32, false, Range::k4>, BlockQ4_0>(args, format);
     case DType::kQ5_0:
       return try_direct<FormatOf<32, false, Range::k5>, BlockQ5_0>(args, format);
+    case DType::kQ4_1:
+      return try_direct<FormatOf<32, true, Range::k4>, BlockQ4_1>(args, format);
+    case DType::kQ5_1:
+      return try_direct<FormatOf<32, true, Range::k5>, BlockQ5_1>(args, format);
     case DType::kQ8_0:
       return try_direct<FormatOf<32, false, Range::kFull>, BlockQ8_0>(args, format);
+    case DType::kIQ4_NL:
+      return try_direct<FormatOf<32, false, Range::kFull>, BlockIQ4_NL>(args, format);
+    case DType::kIQ4_XS:
+      return try_direct<FormatOf<32, false, Range::kFull>, BlockIQ4_XS>(args, format);
+    case DType::kQ2_K:
+      return try_direct<FormatOf<16, true, Range::k4>, BlockQ2_K>(args, format);
+    case DType::kQ3_K:
+      return try_direct<FormatOf<16, false, Range::k4>, BlockQ3_K>(args, format);
     case DType::kQ4_K:
       return try_direct<FormatOf<32, true, Range::k4>, BlockQ4_K>(args, format);
     case DType::kQ5_K:

@@ -8,7 +8,7 @@ namespace minke::cpu::MINKE_ISA_NS {
 
 /// Answer tokens come one at a time and are bound by memory bandwidth; unpacking weights into the
 /// L1 cache first takes longer than reading them. Gives the same bits as matmul_quant. False, and
-/// nothing done, for shapes, formats and instruction sets it is not made for.
+/// nothing done, for numbers of rows, formats and instruction sets it is not made for.
 bool matmul_direct(const MatmulArgs& args, const Unpacker& format) noexcept;
 
 }  // namespace minke::cpu::MINKE_ISA_NS

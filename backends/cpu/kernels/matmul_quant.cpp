@@ -47,20 +47,43 @@ void transpose_scales(const Source& source, int v, Panel& panel) {
       transpose(as_bytes(panel.row_min[0][g]), kStride, as_bytes(panel.min[g][v * kLanes]),
                 sizeof(panel.min[0]));
   }
+}
+
+void scale_magic(const Source& source, int v, Panel& panel) {
   if (!kHasFma) return;
+  const int n_groups = source.n_blocks * kQuantBlock / source.format.group;
   for (int g = 0; g < n_groups; ++g) {
     const VF scale = load(&panel.scale[g][v * kLanes]);
     store(&panel.magic_scale[g][v * kLanes], scale * splat(-kMagic));
   }
 }
 
+/// Fills vector v of the panel.
+void unpack_lanes(const Source& source, int v, Panel& panel) {
+  const int first = v * kLanes, n_blocks = source.n_blocks * kQuantBlock / source.format.block_len;
+  const int n = source.n_rows - first < kLanes ? source.n_rows - first : kLanes;
+  const uint8_t* rows = source.rows + static_cast<size_t>(first) * source.row_bytes;
+  const size_t n_bytes = static_cast<size_t>(n_blocks) * source.format.block_bytes;
+  for (int r = 0; r < n; ++r)
+    prefetch(rows + static_cast<size_t>(r) * source.row_bytes + source.next, n_bytes);
+  source.format.unpack_lanes(
+      rows, source.row_bytes, n, n_blocks,
+      {&panel.dwords[0][first], &panel.scale[0][first], &panel.magic_scale[0][first],
+       source.format.has_min ? &panel.min[0][first] : nullptr, kRows});
+}
+
 void fill_panel(const Source& source, Panel& panel) {
   for (int v = 0; v < kVectors && v * kLanes < source.n_rows; ++v) {
-    unpack_rows(source, v * kLanes, panel);
-    transpose_scales(source, v, panel);
-    for (int k = 0; k < source.n_blocks * kQuantBlock / 4; k += kLanes)
-      transpose(&panel.bytes[0][4 * k], sizeof(panel.bytes[0]), &panel.dwords[k][v * kLanes][0],
-                sizeof(panel.dwords[0]));
+    if (source.format.unpack_lanes != nullptr && source.row_bytes < (size_t{1} << 27)) {
+      unpack_lanes(source, v, panel);
+    } else {
+      unpack_rows(source, v * kLanes, panel);
+      transpose_scales(source, v, panel);
+      scale_magic(source, v, panel);
+      for (int k = 0; k < source.n_blocks * kQuantBlock / 4; k += kLanes)
+        transpose(&panel.bytes[0][4 * k], sizeof(panel.bytes[0]), &panel.dwords[k][v * kLanes][0],
+                  sizeof(panel.dwords[0]));
+    }
   }
 }
 
@@ -138,6 +161,7 @@ void multiply(const MatmulArgs& args, const Source& source, int row, int first_b
       // All activation rows are one tile here, so this unpacks each row once.
       unpack_rows(source, v * kLanes, panel);
       transpose_scales(source, v, panel);
+      scale_magic(source, v, panel);
       multiply_few<Format>(panel, source.n_blocks, n, v, first_block == 0);
     }
     for (int c = 0; c < n && !whole; ++c)
@@ -171,6 +195,8 @@ void multiply_all(const MatmulArgs& args, const Unpacker& format) {
       } else if (row + kRows < args.row_end) {
         next = static_cast<ptrdiff_t>(kRows * args.w_row_bytes) -
                static_cast<ptrdiff_t>(bytes_to(block));
+      } else if (args.next_w != nullptr) {
+        next = static_cast<const uint8_t*>(args.next_w) - (rows + bytes_to(block));
       }
       const Source source{format, rows + bytes_to(block), args.w_row_bytes, n_rows, n, next};
       multiply<Format>(args, source, row, block, panel);

@@ -193,6 +193,28 @@ template <class Format>
   }
 }
 
+/// The integer sum of 16 columns: w[j] times the activations x[4 * j] and on.
+template <class Format>
+[[gnu::always_inline]] inline VI sum_of_16(const VI (&w)[4], const int8_t* x) {
+  using D = typename Format::DotProduct;
+  VI sum = splat_i32(0);
+  if constexpr (D::kFlush == 0) {
+    MINKE_UNROLL
+    for (int j = 0; j < 4; ++j) sum = D::step(sum, w[j], splat4(x + 4 * j));
+  } else {
+    constexpr int kFlush = D::kFlush < 4 ? D::kFlush : 4;
+    MINKE_UNROLL
+    for (int begin = 0; begin < 4; begin += kFlush) {
+      VI part = D::first(w[begin], splat4(x + 4 * begin));
+      MINKE_UNROLL
+      for (int j = begin + 1; j < begin + kFlush; ++j)
+        part = D::step(part, w[j], splat4(x + 4 * j));
+      sum = D::flush(sum, part);
+    }
+  }
+  return sum;
+}
+
 /// The integer sum of a group, from sums of 16 columns.
 template <class Format>
 [[gnu::always_inline]] inline VI group_sum(const VI* sums, int group) {

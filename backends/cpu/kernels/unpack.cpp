@@ -2,7 +2,9 @@
 
 #include "backends/cpu/kernels/unpack_generic.h"
 #if defined(__AVX2__)
-#include "backends/cpu/kernels/unpack_x86.h"
+#include "backends/cpu/kernels/lane_scales.h"
+#include "backends/cpu/kernels/lane_weights.h"
+#include "backends/cpu/kernels/panel.h"
 #endif
 
 namespace minke::cpu::MINKE_ISA_NS {
@@ -13,11 +15,47 @@ void unpack(const void* blocks, int n_blocks, uint8_t* bytes, float* scale, floa
   unpack_all(static_cast<const Block*>(blocks), n_blocks, bytes, scale, min);
 }
 
+#if defined(__AVX2__)
+template <class Block>
+concept HasLanes = requires {
+  sizeof(LaneWeights<Block>);
+};
+
+template <class Block>
+void unpack_lanes(const uint8_t* rows, size_t row_bytes, int n_rows, int n_blocks,
+                  const LaneTarget& target) noexcept {
+  const RowPointers pointers(rows, row_bytes, n_rows);
+  const bool has_min = target.min != nullptr;
+  size_t scale_at = 0;  // Of the block's first group in the targets' scales.
+  for (int b = 0; b < n_blocks; ++b) {
+    const size_t at = static_cast<size_t>(b) * sizeof(Block);
+    auto* dwords = target.dwords + at / sizeof(Block) * Block::kLen / 4 * target.stride;
+    LaneWeights<Block>::for_each_16(pointers, at, [&](int i, const VI(&w)[4]) {
+      MINKE_UNROLL
+      for (int j = 0; j < 4; ++j)
+        store_bytes(dwords + static_cast<size_t>(4 * i + j) * target.stride, w[j]);
+    });
+    LaneScales<Block>::for_each_scale(pointers, at, [&](int, VF scale, VF min) {
+      store(target.scale + scale_at, scale);
+      store(target.magic_scale + scale_at, scale * splat(-kMagic));
+      if (has_min) store(target.min + scale_at, min);
+      scale_at += target.stride;
+    });
+  }
+}
+#endif
+
 template <class Block>
 constexpr Unpacker unpacker(DType dtype, int group, bool has_min, int offset, Range range) {
-  return {
-      dtype,         static_cast<int>(Block::kLen), sizeof(Block), group, has_min, offset, range,
-      &unpack<Block>};
+  Unpacker unpacker{dtype,         static_cast<int>(Block::kLen),
+                    sizeof(Block), group,
+                    has_min,       offset,
+                    range,         &unpack<Block>,
+                    nullptr};
+#if defined(__AVX2__)
+  if constexpr (HasLanes<Block>) unpacker.unpack_lanes = &unpack_lanes<Block>;
+#endif
+  return unpacker;
 }
 
 constexpr Unpacker kUnpackers[] = {

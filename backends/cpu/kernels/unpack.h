@@ -16,6 +16,19 @@ namespace minke::cpu::MINKE_ISA_NS {
 using UnpackFn = void (*)(const void* blocks, int n_blocks, uint8_t* bytes, float* scale,
                           float* min) noexcept;
 
+/// Unpacks the blocks of kLanes rows that begin at byte `at` of them. Dword k of row r goes to
+/// dwords[k * stride + r], its scale of group g to scale[g * stride + r], and so the others. Where
+/// there are fewer than kLanes rows, the last one stands for the rest.
+struct LaneTarget {
+  uint8_t (*dwords)[4];
+  float* scale;
+  float* magic_scale;  ///< See Panel.
+  float* min;          ///< Not touched where the format has none.
+  size_t stride;
+};
+using UnpackLanesFn = void (*)(const uint8_t* rows, size_t row_bytes, int n_rows, int n_blocks,
+                               const LaneTarget& target) noexcept;
+
 struct Unpacker {
   DType dtype;
   int block_len;       ///< Weights in a block: 32 or 256.
@@ -25,6 +38,7 @@ struct Unpacker {
   int offset;   ///< Subtracted from the bytes.
   Range range;  ///< Of the bytes.
   UnpackFn unpack;
+  UnpackLanesFn unpack_lanes;  ///< Null: the rows' bytes are transposed after unpack.
 };
 
 /// Null for formats that are not block-quantized.

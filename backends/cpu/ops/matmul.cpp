@@ -26,10 +26,14 @@ void run_matmul(const OpRun& run, Worker& worker) noexcept {
                   .scratch = worker.scratch()};
   if (args.n_x == 0) return;
   run.observe(worker, {w.info, 0, args.x, args.x_stride, nullptr, args.n_x});
+  const auto* w_rows = static_cast<const std::byte*>(w.data);
   const int rows = rows_per_task(n_out, args.n_x, worker.n_workers());
   worker.parallel_for((n_out + rows - 1) / rows, [&](int task) {
     args.row_begin = task * rows;
     args.row_end = std::min(args.row_begin + rows, n_out);
+    // The workers take turns, more or less.
+    const int next = args.row_begin + rows * worker.n_workers();
+    args.next_w = next < n_out ? w_rows + static_cast<size_t>(next) * args.w_row_bytes : nullptr;
     multiply(args, worker);
   });
 }

@@ -105,29 +105,46 @@ void group_by_expert(const OpRun& run, const Dims& d, const Scratch& s) noexcept
   });
 }
 
-/// h = silu(gate x) * (up x) for rows [begin, end) of one expert.
-void gate_up(const OpRun& run, const Dims& d, const Scratch& s, int expert, int begin, int end,
+/// Rows [begin, end) of one expert's matrices, and the rows that the worker is likely to take next;
+/// next_expert is -1 where there are none.
+struct Block {
+  int expert, begin, end, next_expert, next_begin;
+
+  const std::byte* next_row(const Operand& w) const noexcept {
+    if (next_expert < 0) return nullptr;
+    return row(w, next_expert, next_begin);
+  }
+  static const std::byte* row(const Operand& w, int expert, int row) noexcept {
+    return weight_plane(w, expert) + static_cast<size_t>(row) * w.info->desc.row_bytes();
+  }
+};
+
+/// h = silu(gate x) * (up x) for some rows of one expert.
+void gate_up(const OpRun& run, const Dims& d, const Scratch& s, const Block& block,
              Worker& worker) noexcept {
+  const int expert = block.expert, begin = block.begin, end = block.end;
   const int first = s.first[expert], n_x = s.first[expert + 1] - first, rows = end - begin;
   auto* gate_out = reinterpret_cast<float*>(worker.scratch() + gate_up_layout(d, 0).gate_at);
   float* up_out = gate_out + static_cast<size_t>(n_x) * static_cast<size_t>(rows);
   for (const int which : {2, 3}) {
     const Operand& w = run.in[static_cast<size_t>(which)];
-    multiply({.w_type = w.info->desc.dtype,
-              .w = weight_plane(w, expert),
-              .w_row_bytes = w.info->desc.row_bytes(),
-              .n_cols = d.hidden,
-              .x = run.in[0].f32(),
-              .x_stride = static_cast<size_t>(d.hidden),
-              .xq = &run.in[0].quantized,
-              .x_rows = s.token + first,
-              .n_x = n_x,
-              .y = (which == 2 ? gate_out : up_out) - begin,
-              .y_stride = static_cast<size_t>(rows),
-              .row_begin = begin,
-              .row_end = end,
-              .scratch = worker.scratch()},
-             worker);
+    multiply(
+        {.w_type = w.info->desc.dtype,
+         .w = weight_plane(w, expert),
+         .w_row_bytes = w.info->desc.row_bytes(),
+         .n_cols = d.hidden,
+         .next_w = which == 2 ? Block::row(run.in[3], expert, begin) : block.next_row(run.in[2]),
+         .x = run.in[0].f32(),
+         .x_stride = static_cast<size_t>(d.hidden),
+         .xq = &run.in[0].quantized,
+         .x_rows = s.token + first,
+         .n_x = n_x,
+         .y = (which == 2 ? gate_out : up_out) - begin,
+         .y_stride = static_cast<size_t>(rows),
+         .row_begin = begin,
+         .row_end = end,
+         .scratch = worker.scratch()},
+        worker);
   }
   for (int i = 0; i < n_x; ++i) {
     const ptrdiff_t at = static_cast<ptrdiff_t>(i) * rows;
@@ -136,9 +153,9 @@ void gate_up(const OpRun& run, const Dims& d, const Scratch& s, int expert, int 
   }
 }
 
-void down(const OpRun& run, const Dims& d, const Scratch& s, const QuantizedRows& hq, int expert,
-          int begin, int end, Worker& worker) noexcept {
-  const int first = s.first[expert];
+void down(const OpRun& run, const Dims& d, const Scratch& s, const QuantizedRows& hq,
+          const Block& block, Worker& worker) noexcept {
+  const int expert = block.expert, first = s.first[expert];
   const Operand& w = run.in[4];
   // Assignments of an expert are consecutive rows of h and of down.
   QuantizedRows rows = hq;
@@ -152,27 +169,32 @@ void down(const OpRun& run, const Dims& d, const Scratch& s, const QuantizedRows
             .w = weight_plane(w, expert),
             .w_row_bytes = w.info->desc.row_bytes(),
             .n_cols = d.ff,
+            .next_w = block.next_row(w),
             .x = s.h + static_cast<ptrdiff_t>(first) * d.ff,
             .x_stride = static_cast<size_t>(d.ff),
             .xq = &rows,
             .n_x = s.first[expert + 1] - first,
             .y = s.down + static_cast<ptrdiff_t>(first) * d.hidden,
             .y_stride = static_cast<size_t>(d.hidden),
-            .row_begin = begin,
-            .row_end = end,
+            .row_begin = block.begin,
+            .row_end = block.end,
             .scratch = worker.scratch()},
            worker);
 }
 
-/// Runs body(expert, row_begin, row_end) for every row block of every active expert.
+/// Runs body(block) for every row block of every active expert.
 template <class Body>
 void for_expert_blocks(const Scratch& s, int n_rows, int n_tokens, Worker& worker,
                        Body&& body) noexcept {
   const int rows = rows_per_task(n_rows, n_tokens, worker.n_workers()),
             blocks = (n_rows + rows - 1) / rows;
-  worker.parallel_for(*s.n_active * blocks, [&](int task) {
+  const int n_tasks = *s.n_active * blocks;
+  worker.parallel_for(n_tasks, [&](int task) {
     const int begin = task % blocks * rows;
-    body(s.active[task / blocks], begin, std::min(begin + rows, n_rows));
+    // The workers take turns, more or less.
+    const int next = task + worker.n_workers();
+    body(Block{s.active[task / blocks], begin, std::min(begin + rows, n_rows),
+               next < n_tasks ? s.active[next / blocks] : -1, next % blocks * rows});
   });
 }
 
@@ -203,9 +225,8 @@ void run_moe(const OpRun& run, Worker& worker) noexcept {
   }
   worker.barrier();
   observe_experts(run, d, s, false, worker);
-  for_expert_blocks(s, d.ff, n_tokens, worker, [&](int expert, int begin, int end) {
-    gate_up(run, d, s, expert, begin, end, worker);
-  });
+  for_expert_blocks(s, d.ff, n_tokens, worker,
+                    [&](const Block& block) { gate_up(run, d, s, block, worker); });
   worker.barrier();
   observe_experts(run, d, s, true, worker);
   QuantizedRows hq{};
@@ -216,9 +237,8 @@ void run_moe(const OpRun& run, Worker& worker) noexcept {
     });
     worker.barrier();
   }
-  for_expert_blocks(s, d.hidden, n_tokens, worker, [&](int expert, int begin, int end) {
-    down(run, d, s, hq, expert, begin, end, worker);
-  });
+  for_expert_blocks(s, d.hidden, n_tokens, worker,
+                    [&](const Block& block) { down(run, d, s, hq, block, worker); });
   worker.barrier();
   worker.parallel_for(n_tokens, [&](int t) {
     float* out = run.out_row(t);

@@ -20,7 +20,26 @@ inline VI splat4(const int8_t* p) {
   return _mm512_set1_epi32(v);
 }
 inline VI add_i32(VI a, VI b) { return _mm512_add_epi32(a, b); }
+inline VI splat_byte(int value) { return _mm512_set1_epi8(static_cast<char>(value)); }
+inline VI and_bits(VI a, VI b) { return _mm512_and_si512(a, b); }
+inline VI or_bits(VI a, VI b) { return _mm512_or_si512(a, b); }
+inline VI xor_bits(VI a, VI b) { return _mm512_xor_si512(a, b); }
+inline VI shift_right(VI v, int n) { return _mm512_srli_epi32(v, static_cast<unsigned>(n)); }
+inline VI shift_left(VI v, int n) { return _mm512_slli_epi32(v, static_cast<unsigned>(n)); }
+/// Byte i = table[index byte i], indices below 16.
+inline VI look_up(__m128i table, VI index) {
+  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), index);
+}
+/// 16 in byte i of a lane where bit 4 * quad + i of the lane is set.
+inline VI fifth_bits(VI bits, int quad) {
+  const VI spread = _mm512_setr_epi32(0, 0x10, 0x1000, 0x1010, 0x100000, 0x100010, 0x101000,
+                                      0x101010, 0x10000000, 0x10000010, 0x10001000, 0x10001010,
+                                      0x10100000, 0x10100010, 0x10101000, 0x10101010);
+  return _mm512_permutexvar_epi32(shift_right(bits, 4 * quad), spread);
+}
 inline VF to_float(VI v) { return _mm512_cvtepi32_ps(v); }
+/// The halves in the lower 16 bits of the lanes.
+inline VF low_halves(VI dwords) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(dwords)); }
 inline VF bits_as_float(VI v) { return _mm512_castsi512_ps(v); }
 
 /// factor * (p[2i] + p[2i + 1]) in lane i.
@@ -80,6 +99,13 @@ inline VI load_lanes(const void* a, const void* b, const void* c, const void* d)
   return _mm512_inserti32x4(v, load(d), 3);
 }
 
+/// 16 bytes of rows i, i + 4, i + 8 and i + 12, one a 128-bit lane; row(r) points to those of row
+/// r.
+template <class Row>
+inline VI load_every_fourth(const Row& row, int i) {
+  return load_lanes(row(i), row(i + 4), row(i + 8), row(i + 12));
+}
+
 /// In every 128-bit lane: out[i], dword j = dword i of v[j].
 inline void transpose_dwords(const VI (&v)[4], VI (&out)[4]) {
   const VI lo01 = _mm512_unpacklo_epi32(v[0], v[1]), hi01 = _mm512_unpackhi_epi32(v[0], v[1]);
@@ -88,6 +114,27 @@ inline void transpose_dwords(const VI (&v)[4], VI (&out)[4]) {
   out[1] = _mm512_unpackhi_epi64(lo01, lo23);
   out[2] = _mm512_unpacklo_epi64(hi01, hi23);
   out[3] = _mm512_unpackhi_epi64(hi01, hi23);
+}
+
+/// out[i], lane r = dword i of the 32 bytes at row(r).
+template <class Row>
+[[gnu::always_inline]] inline void load_32_bytes(const Row& row, VI (&low)[4], VI (&high)[4]) {
+  VI quads[2][4];
+  for (int half = 0; half < 2; ++half) {
+    VI v[4];
+    for (int i = 0; i < 4; ++i) {
+      const auto load = [&](int r) {
+        return _mm256_loadu_si256(static_cast<const __m256i*>(static_cast<const void*>(row(r))));
+      };
+      v[i] =
+          _mm512_inserti64x4(_mm512_castsi256_si512(load(8 * half + i)), load(8 * half + i + 4), 1);
+    }
+    transpose_dwords(v, quads[half]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    low[i] = _mm512_shuffle_i32x4(quads[0][i], quads[1][i], 0x88);
+    high[i] = _mm512_shuffle_i32x4(quads[0][i], quads[1][i], 0xDD);
+  }
 }
 
 /// out[i], 128-bit lane j = lane i of v[j].
@@ -104,10 +151,8 @@ inline void transpose_lanes(const VI (&v)[4], VI (&out)[4]) {
 inline void transpose(const uint8_t* src, size_t row_stride, uint8_t* dst, size_t dst_stride) {
   for (size_t piece = 0; piece < 4; ++piece) {
     VI v[4], out[4];
-    for (size_t i = 0; i < 4; ++i) {
-      const auto row = [&](size_t lane) { return src + (i + 4 * lane) * row_stride + 16 * piece; };
-      v[i] = load_lanes(row(0), row(1), row(2), row(3));
-    }
+    const auto row = [&](int r) { return src + static_cast<size_t>(r) * row_stride + 16 * piece; };
+    for (int i = 0; i < 4; ++i) v[i] = load_every_fourth(row, i);
     transpose_dwords(v, out);
     for (size_t i = 0; i < 4; ++i) _mm512_storeu_si512(dst + (4 * piece + i) * dst_stride, out[i]);
   }

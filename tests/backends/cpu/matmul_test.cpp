@@ -16,7 +16,7 @@ using cpu::KernelTable;
 using cpu::MatmulArgs;
 using cpu::QuantizedRows;
 
-constexpr int kCounts[] = {1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 32, 33, 48, 129};
+constexpr int kCounts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 31, 32, 33, 48, 129};
 constexpr int kMostX = 129;
 
 /// Weights, activations and the product that every kernel is compared with.
