@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "backends/cpu/kernels/latent.h"
 #include "backends/cpu/kernels/matmul.h"
 
 namespace minke::cpu {
@@ -14,6 +15,7 @@ namespace minke::cpu {
 /// unless they are the same pointer where that is allowed.
 struct KernelTable {
   const char* name;  ///< "scalar", "avx2", ... as MINKE_ISA has it.
+  int lanes;         ///< Dwords in a vector: 4, 8 or 16.
 
   /// Quantizes n_rows rows of x (n_cols values, x_stride floats apart) into rows
   /// [first_row, first_row + n_rows) of `out`. A block that holds a value
@@ -54,6 +56,18 @@ struct KernelTable {
   /// out.
   void (*decode_rows)(DType dtype, const void* rows, size_t row_stride, int n_rows, int n_values,
                       float* y, size_t y_stride) noexcept;
+
+  /// Attention over cached rows in integers, see kernels/latent.h. n_keys (1..64) rows of dtype
+  /// F32, F16 or BF16, one behind the other, to a tile; rows behind them become zeros.
+  void (*pack_latent_keys)(DType dtype, const void* rows, int n_keys,
+                           const LatentKeys& keys) noexcept;
+  /// n_rows query rows (rank + rope values, q_stride floats apart); `scale` is that of attention.
+  void (*pack_latent_queries)(const float* q, size_t q_stride, int n_rows, float scale,
+                              const LatentQueries& queries) noexcept;
+  /// All rows of `queries` against the n_keys keys of a tile. A key or query that is not finite
+  /// makes the l of its rows not-a-number.
+  void (*attend_latent)(const LatentQueries& queries, const LatentKeys& keys, int n_keys,
+                        const LatentState& state, const LatentAhead& ahead) noexcept;
 
   /// Row conversions, round to nearest even; not-a-number stays not-a-number.
   void (*f16_to_f32)(const uint16_t* x, float* y, int n) noexcept;

@@ -7,6 +7,7 @@ namespace {
 
 constexpr double kFloat = 2e-5;      // sums in f32 instead of f64
 constexpr double kQuantized = 0.02;  // activations rounded to 8 bits
+constexpr double kLatent = 0.05;     // ... and cached rows, queries and weights of attention too
 
 const std::vector<int> kRows = {1, 2, 3, 7, 8, 9, 33};
 const std::vector<DType> kFloatTypes = {DType::kF32, DType::kF16, DType::kBF16};
@@ -134,20 +135,20 @@ std::vector<OpCase> cases_of_MlaAttention() {
         fmt::format("{} weights, {} cache of {} + {}, {} heads:", dtype_name(weights),
                     cache_type_name(cache), rank, rope, heads);
     for (const auto& s : sequences) name += fmt::format(" {}+{}", s.before, s.tokens);
-    cases.push_back({name, std::move(sequences),
-                     [=](CaseGraph& c) {
-                       const int nope = 32, v = 32;
-                       const Value table = c.graph.rope_table(c.positions(), frequencies(rope / 2));
-                       const Value stored = c.graph.latent_store(c.activations(rank + rope),
-                                                                 c.weight(DType::kF32, Shape{rank}),
-                                                                 table, {0, rank, 1e-6f});
-                       return c.graph.mla_attention(
-                           c.activations(heads * (nope + rope)),
-                           c.weight(weights, Shape{heads, rank, nope}, 0.2f),
-                           c.weight(weights, Shape{heads, v, rank}, 0.2f), stored,
-                           {0, heads, nope, rope, v, rank, 0.15f});
-                     },
-                     weights == DType::kF32 ? 5e-5 : 0.03, rank, rope, cache});
+    cases.push_back(
+        {name, std::move(sequences),
+         [=](CaseGraph& c) {
+           const int nope = 32, v = 32;
+           const Value table = c.graph.rope_table(c.positions(), frequencies(rope / 2));
+           const Value stored =
+               c.graph.latent_store(c.activations(rank + rope), c.weight(DType::kF32, Shape{rank}),
+                                    table, {0, rank, 1e-6f});
+           return c.graph.mla_attention(c.activations(heads * (nope + rope)),
+                                        c.weight(weights, Shape{heads, rank, nope}, 0.2f),
+                                        c.weight(weights, Shape{heads, v, rank}, 0.2f), stored,
+                                        {0, heads, nope, rope, v, rank, 0.15f});
+         },
+         weights == DType::kF32 && cache == CacheType::kF32 ? 5e-5 : kLatent, rank, rope, cache});
   };
   for (const CacheType cache : cache_types()) {
     add(DType::kF32, cache, {{0, 1}}, 4);

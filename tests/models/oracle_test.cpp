@@ -231,6 +231,26 @@ TEST_CASE("a long cache's sums do not depend on what is batched beside the seque
   CHECK(expected == std::vector<float>(second->begin(), second->end()));
 }
 
+TEST_CASE("with a rounded cache a prompt's logits do not depend on how it was cut into steps") {
+  const test::TempDir dir;
+  const auto model = test::open_tiny_model("tiny-lite", dir, "Q8_0");
+  const Oracle oracle = read_oracle(test::data_path("tiny-lite"));
+  std::vector<TokenId> prompt;  // long enough to be read in several pieces
+  while (prompt.size() < 700) prompt = joined(prompt, oracle.longer.tokens);
+  for (const CacheType cache : {CacheType::kF16, CacheType::kQ8}) {
+    const auto backend = make_cpu_backend({.n_threads = 2});
+    REQUIRE(backend);
+    auto runner = Runner::create(
+        *model, **backend, {.n_ctx = 1024, .n_sequences = 1, .n_batch = 64, .cache_type = cache});
+    REQUIRE(runner);
+    const std::vector<float> expected = evaluate(**runner, prompt, 3, 40);
+    for (const int piece : {1, 7, 16, 17}) {
+      CAPTURE(piece);
+      CHECK(evaluate(**runner, prompt, 3, piece) == expected);
+    }
+  }
+}
+
 TEST_CASE("rounded caches and weights stay close to the oracle") {
   const test::TempDir dir;
   const Oracle oracle = read_oracle(test::data_path("tiny-lite"));
@@ -243,7 +263,7 @@ TEST_CASE("rounded caches and weights stay close to the oracle") {
                  oracle.prefill.logits) /
            oracle.range;
   };
-  CHECK(distance("F32", CacheType::kF16) < 2e-3);
+  CHECK(distance("F32", CacheType::kF16) < 6e-3);  // and attention in 8 bits
   CHECK(distance("F32", CacheType::kBF16) < 2e-2);
   CHECK(distance("F32", CacheType::kQ8) < 2e-2);
   CHECK(distance("F32", CacheType::kQ8_0) < 2e-2);

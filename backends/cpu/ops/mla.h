@@ -41,7 +41,29 @@ struct SoftmaxState {
 void softmax_step(const KernelTable& kernels, float* scores, int n_valid, int n_kv,
                   const SoftmaxState& state, int r) noexcept;
 
-/// Which form costs less for n_q queries after n_before cached tokens.
+/// Some query rows, carried into the latent space, and the cached rows that they attend to.
+struct AbsorbedTask {
+  const SequenceSlice* slice;
+  const float* q;  ///< (n_tokens, n_heads, rank + rope)
+  int n_tokens;
+  int first_position;  ///< Of the first token; it sees the keys up to its own.
+  int begin, end;      ///< Keys; begin is a multiple of the cache's block.
+};
+
+/// Rows of one worker's tile at most.
+int absorbed_tile_tokens(const MlaDims& d) noexcept;
+/// Fills `state` (n_tokens * n_heads rows of rank values); an F32 cache is multiplied in f32,
+/// others in integers. `storage` is of absorbed_tile_bytes(). False if the step was stopped before
+/// the end.
+bool attend_absorbed(const AbsorbedTask& task, const MlaDims& d, LatentCache& cache,
+                     std::byte* storage, const SoftmaxState& state, Worker& worker) noexcept;
+size_t absorbed_tile_bytes(const MlaDims& d) noexcept;
+
+/// Whether the absorbed form rounds cached rows to integers. An F32 cache is kept for its
+/// precision.
+bool attends_in_integers(const MlaDims& d, CacheType cache_type) noexcept;
+
+/// Which form in f32 costs less for n_q queries after n_before cached tokens.
 bool absorbed_is_cheaper(const MlaDims& d, int n_q, int n_before) noexcept;
 
 // The forms; see MlaForm. `sequences` with use_absorbed are done by the first, the others by the

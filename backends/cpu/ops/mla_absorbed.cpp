@@ -1,6 +1,7 @@
 // The absorbed form: queries are carried into the latent space by k_b, attend to the cached rows
 // themselves, and the result is carried back by v_b. All heads share each cached row.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -10,14 +11,12 @@
 namespace minke::cpu {
 namespace {
 
-constexpr int kKeys = 64;        // cached rows decoded at a time
-constexpr int kTileRows = 64;    // (token, head) rows that share decoded rows
 constexpr int kMaxRows = 2048;   // (token, head) rows carried into the latent space at a time
-constexpr int kSplitKeys = 512;  // a long cache is split over workers in pieces of at least this
-constexpr int kMaxSplits = 16;
-constexpr int kSplitTokens = 16;  // ... by sequences with at most so many new tokens
+constexpr int kPieceKeys = 512;  // a long cache is read in pieces of at least this
+constexpr int kMaxPieces = 16;
+constexpr int kSplitTokens =
+    16;  // workers share the pieces of sequences with at most so many tokens
 
-int tile_tokens(const MlaDims& d) noexcept { return std::max(1, kTileRows / d.n_heads); }
 int tokens_at_a_time(const MlaDims& d, int max_tokens) noexcept {
   return std::min(max_tokens, std::max(1, kMaxRows / d.n_heads));
 }
@@ -29,7 +28,7 @@ struct Scratch {
   float* q;                   ///< (rows, rank + rope) queries in the latent space
   float* o;                   ///< (rows, rank)
   std::byte* o_quantized;     ///< (rows, rank), if v_b wants it
-  SoftmaxState parts;         ///< (splits, rows), only where a cache is split
+  SoftmaxState parts;         ///< (pieces, rows), only where workers share a cache
   size_t bytes;
 };
 
@@ -37,7 +36,7 @@ Scratch lay_out(std::byte* base, const MlaDims& d, int n_tokens) noexcept {
   Carver carve(base);
   const int n_rows = n_tokens * d.n_heads;
   const size_t rows = static_cast<size_t>(n_rows), rank = static_cast<size_t>(d.rank);
-  const size_t parts = rows * kMaxSplits;  // pages that no split touches cost nothing
+  const size_t parts = rows * kMaxPieces;  // pages that nobody touches cost nothing
   const auto quantized = [&](int cols) {
     return carve.bytes(cols % kQuantBlock == 0 ? quantized_rows_bytes(n_rows, cols) : 0);
   };
@@ -52,37 +51,57 @@ Scratch lay_out(std::byte* base, const MlaDims& d, int n_tokens) noexcept {
   return s;
 }
 
-/// One worker's memory.
+/// One worker's memory: of its tile, and the states of a tile's rows over all keys and over a
+/// piece.
 struct Tile {
-  float *latent, *scores;
-  SoftmaxState state;
+  std::byte* storage;
+  SoftmaxState all, piece;
   size_t bytes;
 };
 
 Tile lay_out_tile(std::byte* base, const MlaDims& d) noexcept {
   Carver carve(base);
-  const size_t rows = static_cast<size_t>(tile_tokens(d) * d.n_heads);
+  const size_t rows = static_cast<size_t>(absorbed_tile_tokens(d) * d.n_heads);
+  const size_t width = rows * static_cast<size_t>(d.rank);
   Tile t{};
-  t.latent = carve.floats(static_cast<size_t>(kKeys) * static_cast<size_t>(d.latent()));
-  t.scores = carve.floats(rows * kKeys);
-  t.state = {carve.floats(rows), carve.floats(rows),
-             carve.floats(rows * static_cast<size_t>(d.rank)), d.rank};
+  t.storage = carve.bytes(absorbed_tile_bytes(d));
+  t.all = {carve.floats(rows), carve.floats(rows), carve.floats(width), d.rank};
+  t.piece = {carve.floats(rows), carve.floats(rows), carve.floats(width), d.rank};
   t.bytes = carve.used();
   return t;
 }
 
-/// Some consecutive tokens of one sequence, and the piece of its cache that one task reads.
-struct Piece {
+/// Keys of a piece. Depends on the token's position alone, so that its sums do not change with what
+/// is computed beside it, nor with how a prompt was cut into steps.
+int piece_keys(int position) noexcept {
+  const auto n_kv = static_cast<unsigned>(position) + 1;
+  return std::max(kPieceKeys, static_cast<int>(std::bit_ceil(n_kv) / kMaxPieces));
+}
+int n_pieces(int position) noexcept { return position / piece_keys(position) + 1; }
+
+bool shares_pieces(const SequenceSlice& slice) noexcept { return slice.n_tokens <= kSplitTokens; }
+
+/// Some consecutive tokens of one sequence whose pieces are alike.
+struct TokenTile {
   SequenceSlice slice;
   int first_token, n_tokens;  ///< of the step
-  int n_splits;
+  int first_position() const noexcept {
+    return slice.first_position + first_token - slice.first_token;
+  }
+  int last_position() const noexcept { return first_position() + n_tokens - 1; }
 };
 
-/// Depends on the sequence alone, so that its sums do not change with what is batched beside it.
-int splits_of(const SequenceSlice& slice) noexcept {
-  if (slice.n_tokens > kSplitTokens) return 1;
-  const int n_kv = slice.first_position + slice.n_tokens;
-  return std::clamp((n_kv + kSplitKeys - 1) / kSplitKeys, 1, kMaxSplits);
+/// Adds the row of a later piece to row r of `all`.
+void add_piece(const KernelTable& kernels, const SoftmaxState& all, size_t r,
+               const SoftmaxState& piece, size_t piece_r) noexcept {
+  const float largest = std::max(all.m[r], piece.m[piece_r]);
+  const float keep = std::exp(all.m[r] - largest), add = std::exp(piece.m[piece_r] - largest);
+  const auto width = static_cast<size_t>(all.width);
+  float* o = all.o + r * width;
+  all.m[r] = largest;
+  all.l[r] = all.l[r] * keep + piece.l[piece_r] * add;
+  kernels.scale_f32(keep, o, o, all.width);
+  kernels.axpy_f32(add, piece.o + piece_r * width, o, all.width);
 }
 
 class Absorbed {
@@ -97,8 +116,16 @@ class Absorbed {
   void prepare_rows() noexcept;
   void project_queries() noexcept;
   void attend_all() noexcept;
-  void attend(const Piece& piece, int split) noexcept;
+  TokenTile tile_at(const SequenceSlice& slice, int token, int end) const noexcept;
+  bool attend_piece(const TokenTile& tokens, int piece, std::byte* storage,
+                    const SoftmaxState& state) noexcept;
+  void attend(const TokenTile& tokens) noexcept;
   void merge_parts() noexcept;
+  SoftmaxState part(int piece, size_t row) const noexcept {
+    const size_t at = static_cast<size_t>(piece) * static_cast<size_t>(n_ * d_.n_heads) + row;
+    return {s_.parts.m + at, s_.parts.l + at, s_.parts.o + at * static_cast<size_t>(d_.rank),
+            d_.rank};
+  }
   void project_outputs() noexcept;
   MatmulArgs head_matmul(const Operand& weight, int head) const noexcept;
   void observe_heads(const Operand& weight, const float* x, size_t head_stride) const noexcept;
@@ -173,94 +200,90 @@ void Absorbed::project_queries() noexcept {
   });
 }
 
-void Absorbed::attend(const Piece& piece, int split) noexcept {
-  const Tile tile = lay_out_tile(worker_.scratch() + kMatmulScratchBytes, d_);
-  const SequenceSlice& slice = piece.slice;
-  const int n_rows = piece.n_tokens * d_.n_heads;
-  const int first_position = slice.first_position + piece.first_token - slice.first_token;
-  const int n_kv = first_position + piece.n_tokens;
-  const int blocks = (n_kv + kKeys - 1) / kKeys;
-  const int begin = blocks * split / piece.n_splits * kKeys;
-  const int end = std::min(n_kv, blocks * (split + 1) / piece.n_splits * kKeys);
-  const size_t r0 = row(piece.first_token, 0), latent = static_cast<size_t>(d_.latent());
-  const size_t rank = static_cast<size_t>(d_.rank);
-
-  SoftmaxState state = tile.state;
-  if (piece.n_splits > 1) {
-    const size_t at = r0 + static_cast<size_t>(split) * static_cast<size_t>(n_ * d_.n_heads);
-    state = {s_.parts.m + at, s_.parts.l + at, s_.parts.o + at * rank, d_.rank};
-  }
-  state.reset(n_rows);
-  for (int key = begin; key < end; key += kKeys) {
-    if (!worker_.goes_on()) return;
-    const int n = std::min(kKeys, end - key);
-    load_latent(kernels_, *run_.step->cache, slice, d_.layer, key, n, tile.latent);
-    kernels_.gemm_nt_f32(n_rows, n, d_.latent(), s_.q + r0 * latent, latent, tile.latent, latent,
-                         tile.scores, kKeys);
-    for (int r = 0; r < n_rows; ++r) {
-      const int visible = first_position + r / d_.n_heads + 1 - key;
-      float* scores = tile.scores + static_cast<ptrdiff_t>(r) * kKeys;
-      kernels_.scale_f32(d_.scale, scores, scores, n);
-      softmax_step(kernels_, scores, std::clamp(visible, 0, n), n, state, r);
-    }
-    kernels_.gemm_nn_add_f32(n_rows, d_.rank, n, tile.scores, kKeys, tile.latent, latent, state.o,
-                             rank);
-  }
-  if (piece.n_splits > 1) return;
-  for (int r = 0; r < n_rows; ++r)
-    kernels_.scale_f32(1.0f / state.l[r], state.o + static_cast<size_t>(r) * rank,
-                       s_.o + (r0 + static_cast<size_t>(r)) * rank, d_.rank);
+/// The tile that begins at `token`; tokens before `end` may belong to it.
+TokenTile Absorbed::tile_at(const SequenceSlice& slice, int token, int end) const noexcept {
+  TokenTile tile{slice, token, std::min(absorbed_tile_tokens(d_), end - token)};
+  while (piece_keys(tile.last_position()) != piece_keys(tile.first_position())) --tile.n_tokens;
+  return tile;
 }
 
-/// Runs one task a (tile of tokens, split). Every worker counts the tasks alike.
+/// False if the step was stopped before the end.
+bool Absorbed::attend_piece(const TokenTile& tokens, int piece, std::byte* storage,
+                            const SoftmaxState& state) noexcept {
+  const int keys = piece_keys(tokens.first_position());
+  const size_t latent = static_cast<size_t>(d_.latent());
+  const AbsorbedTask task{.slice = &tokens.slice,
+                          .q = s_.q + row(tokens.first_token, 0) * latent,
+                          .n_tokens = tokens.n_tokens,
+                          .first_position = tokens.first_position(),
+                          .begin = piece * keys,
+                          .end = std::min((piece + 1) * keys, tokens.last_position() + 1)};
+  return attend_absorbed(task, d_, *run_.step->cache, storage, state, worker_);
+}
+
+/// All pieces, one after the other.
+void Absorbed::attend(const TokenTile& tokens) noexcept {
+  const Tile tile = lay_out_tile(worker_.scratch() + kMatmulScratchBytes, d_);
+  const auto n_rows = static_cast<size_t>(tokens.n_tokens * d_.n_heads);
+  if (!attend_piece(tokens, 0, tile.storage, tile.all)) return;
+  for (int piece = 1; piece < n_pieces(tokens.last_position()); ++piece) {
+    if (!attend_piece(tokens, piece, tile.storage, tile.piece)) return;
+    for (size_t r = 0; r < n_rows; ++r) add_piece(kernels_, tile.all, r, tile.piece, r);
+  }
+  const size_t rank = static_cast<size_t>(d_.rank);
+  float* o = s_.o + row(tokens.first_token, 0) * rank;
+  for (size_t r = 0; r < n_rows; ++r)
+    kernels_.scale_f32(1.0f / tile.all.l[r], tile.all.o + r * rank, o + r * rank, d_.rank);
+}
+
+/// Runs one task a tile of tokens, or a piece of a tile. Every worker counts the tasks alike.
 void Absorbed::attend_all() noexcept {
-  const int per_tile = tile_tokens(d_);
-  const auto for_each_piece = [&](auto&& body) {
+  const auto for_each_tile = [&](auto&& body) {
     for (const SequenceSlice& slice : run_.step->sequences) {
       const int from = std::max(slice.first_token, first_);
       const int to = std::min(slice.first_token + slice.n_tokens, first_ + n_);
       if (from >= to || !use_absorbed(run_, d_, slice)) continue;
-      const int splits = splits_of(slice);
-      for (int t = from; t < to; t += per_tile)
-        if (body(Piece{slice, t, std::min(per_tile, to - t), splits})) return;
+      for (int t = from; t < to;) {
+        const TokenTile tile = tile_at(slice, t, to);
+        if (body(tile, shares_pieces(slice) ? n_pieces(tile.last_position()) : 1)) return;
+        t += tile.n_tokens;
+      }
     }
   };
   int n_tasks = 0;
-  for_each_piece([&](const Piece& piece) {
-    n_tasks += piece.n_splits;
+  for_each_tile([&](const TokenTile&, int tasks) {
+    n_tasks += tasks;
     return false;
   });
   worker_.parallel_for(n_tasks, [&](int task) {
-    for_each_piece([&](const Piece& piece) {
-      if (task < piece.n_splits) {
-        attend(piece, task);
-        return true;
+    for_each_tile([&](const TokenTile& tile, int tasks) {
+      if (task >= tasks) {
+        task -= tasks;
+        return false;
       }
-      task -= piece.n_splits;
-      return false;
+      if (shares_pieces(tile.slice)) {
+        const Tile memory = lay_out_tile(worker_.scratch() + kMatmulScratchBytes, d_);
+        attend_piece(tile, task, memory.storage, part(task, row(tile.first_token, 0)));
+      } else {
+        attend(tile);
+      }
+      return true;
     });
   });
 }
 
-/// Joins the splits of each row, in their order.
+/// Joins the pieces of each row, in their order, as attend() does.
 void Absorbed::merge_parts() noexcept {
-  const size_t n_rows = static_cast<size_t>(n_ * d_.n_heads), rank = static_cast<size_t>(d_.rank);
-  worker_.parallel_for(n_ * d_.n_heads, [&](int r) {
-    const int token = first_ + r / d_.n_heads;
-    const int splits = splits_of(run_.step->slice_of(token));
-    if (splits == 1 || !active(token)) return;
-    const auto at = [&](int split) {
-      return static_cast<size_t>(split) * n_rows + static_cast<size_t>(r);
-    };
-    float largest = s_.parts.m[at(0)], sum = 0;
-    for (int i = 1; i < splits; ++i) largest = std::max(largest, s_.parts.m[at(i)]);
-    for (int i = 0; i < splits; ++i)
-      sum += s_.parts.l[at(i)] * std::exp(s_.parts.m[at(i)] - largest);
-    float* o = s_.o + static_cast<size_t>(r) * rank;
-    std::fill_n(o, d_.rank, 0.0f);
-    for (int i = 0; i < splits; ++i)
-      kernels_.axpy_f32(std::exp(s_.parts.m[at(i)] - largest) / sum, s_.parts.o + at(i) * rank, o,
-                        d_.rank);
+  const size_t rank = static_cast<size_t>(d_.rank);
+  worker_.parallel_for(n_ * d_.n_heads, [&](int task) {
+    const auto r = static_cast<size_t>(task);
+    const int token = first_ + task / d_.n_heads;
+    const SequenceSlice& slice = run_.step->slice_of(token);
+    if (!shares_pieces(slice) || !active(token)) return;
+    const SoftmaxState all = part(0, r);
+    for (int i = 1; i < n_pieces(slice.first_position + token - slice.first_token); ++i)
+      add_piece(kernels_, all, 0, part(i, r), 0);
+    kernels_.scale_f32(1.0f / all.l[0], all.o, s_.o + r * rank, d_.rank);
   });
 }
 

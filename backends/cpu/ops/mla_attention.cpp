@@ -59,7 +59,9 @@ bool absorbed_is_cheaper(const MlaDims& d, int n_q, int n_before) noexcept {
 
 bool use_absorbed(const OpRun& run, const MlaDims& d, const SequenceSlice& slice) noexcept {
   if (run.mla_form != MlaForm::kAuto) return run.mla_form == MlaForm::kAbsorbed;
-  return absorbed_is_cheaper(d, slice.n_tokens, slice.first_position);
+  // In integers the absorbed form is ahead at all sizes.
+  return attends_in_integers(d, run.step->cache->config().type) ||
+         absorbed_is_cheaper(d, slice.n_tokens, slice.first_position);
 }
 
 namespace {

@@ -1,0 +1,288 @@
+#include "backends/cpu/kernels/latent_attend.h"
+
+#include <limits>
+
+#include "backends/cpu/simd/latent_i8.h"
+#include "backends/cpu/simd/unroll.h"
+
+namespace minke::cpu::MINKE_ISA_NS {
+namespace {
+
+// Keys whose sums with a group of queries fill the registers; rows of weights times vectors of
+// values do so too.
+#if defined(__AVX512BW__)
+constexpr int kKeyBlock = 16, kWeightRows = 8, kValueVectors = 2;
+#elif defined(__aarch64__)
+constexpr int kKeyBlock = 16, kWeightRows = 4, kValueVectors = 4;
+#else
+constexpr int kKeyBlock = 8, kWeightRows = 4, kValueVectors = 2;
+#endif
+static_assert(kLatentGroup % kKeyBlock == 0 && kWeightRows <= kLanes);
+constexpr int kSteps = 4;  ///< In a turn of an inner loop: between turns GCC moves registers.
+constexpr int kQuads = kLatentKeys / 4;
+constexpr float kWeightLevels = 127;
+/// A tile whose weights are all below this counts as nothing.
+constexpr float kTiny = 1e-35f;
+
+using Ints = xsimd::batch<int32_t>;
+
+/// e^x for x <= 0, relative error below 3e-6; 0 below -87.3.
+inline VF exp_weight(VF x) {
+  const VF bounded = xsimd::max(x, splat(-87.3f));
+  // x = n ln 2 + r. Adding 1.5 * 2^23 rounds n to an integer, in the low bits of the float.
+  const VF shifted = madd(bounded, splat(0x1.715476p0f), splat(0x1.8p23f));
+  const VF n = shifted - splat(0x1.8p23f);
+  VF r = madd(n, splat(-0x1.62e400p-1f), bounded);  // ln 2 in two parts, the first of few bits
+  r = madd(n, splat(-0x1.7f7d1cp-20f), r);
+  VF p = splat(1.0f / 120);
+  p = madd(p, r, splat(1.0f / 24));
+  p = madd(p, r, splat(1.0f / 6));
+  p = madd(p, r, splat(0.5f));
+  p = madd(p, r, splat(1.0f));
+  p = madd(p, r, splat(1.0f));
+  const Ints power = (__builtin_bit_cast(Ints, shifted) - Ints(0x4B400000 - 127)) << 23;
+  return xsimd::select(x < splat(-87.3f), splat(0.0f), p * __builtin_bit_cast(VF, power));
+}
+
+/// One group of query rows at work on a tile.
+struct Group {
+  const int8_t* bytes;
+  const int16_t* rotated;
+  VF scale, rotated_scale;
+  VI start;
+  VF visible;  ///< Keys that each row sees.
+  bool sees_all;
+  alignas(64) float scores[kLatentKeys][kLanes];  ///< then weights
+  alignas(64) int32_t weights[kQuads][kLanes];    ///< four 7-bit weights each
+  alignas(64) int32_t weights_start[kLanes];      ///< what sums with values start at
+  alignas(64) float keep[kLanes], weight_step[kLanes];
+};
+
+/// Asks for what is read next, some lines at each step, so that products hide the wait.
+class Ahead {
+ public:
+  Ahead(const LatentAhead& ahead, int n_steps)
+      : at_(ahead.rows),
+        left_(ahead.bytes),
+        stride_(ahead.bytes / static_cast<size_t>(n_steps) + 1) {}
+  [[gnu::always_inline]] void step() {
+    const size_t n = left_ < stride_ ? left_ : stride_;
+    for (size_t i = 0; i < n; i += 64) __builtin_prefetch(at_ + i, 0, 2);
+    at_ += n;
+    left_ -= n;
+  }
+
+ private:
+  const std::byte* at_;
+  size_t left_, stride_;
+};
+
+/// Sums over `columns` columns, kColumns a vector, of kKeyBlock keys with all rows of a group.
+template <int kColumns, class Product>
+[[gnu::always_inline]] inline void add_products(const void* keys, const void* queries, int columns,
+                                                VI start, Product product, Ahead& ahead,
+                                                VI (&out)[kKeyBlock]) {
+  static_assert(kLanes % kSteps == 0);
+  const auto* key = static_cast<const int8_t*>(keys);
+  const auto* query = static_cast<const int8_t*>(queries);
+  VI sums[kKeyBlock];
+  MINKE_UNROLL
+  for (int j = 0; j < kKeyBlock; ++j) sums[j] = start;
+  for (int column = 0; column < columns; column += kColumns) {
+    for (int dword = 0; dword < kLanes; dword += kSteps, query += kSteps * kVectorBytes) {
+      ahead.step();
+      MINKE_UNROLL
+      for (int step = 0; step < kSteps; ++step) {
+        const VI q = load_bytes(query + step * kVectorBytes);
+        MINKE_UNROLL
+        for (int j = 0; j < kKeyBlock; ++j)
+          sums[j] = product(sums[j], splat4(key + 4 * (dword + step) + j * kVectorBytes), q);
+      }
+    }
+    key += kLatentGroup * kVectorBytes;
+  }
+  MINKE_UNROLL
+  for (int j = 0; j < kKeyBlock; ++j) out[j] = sums[j];
+}
+
+/// Fills scores; gives the largest of each row. poison becomes not-a-number where a score is not
+/// finite.
+VF score(Group& group, const LatentKeys& keys, int n_keys, Ahead& ahead, VF& poison) {
+  const int columns = (keys.dims.rank + kVectorBytes - 1) / kVectorBytes * kVectorBytes;
+  const int words = (keys.dims.rope + 2 * kLanes - 1) / (2 * kLanes) * 2 * kLanes;
+  VF largest = splat(kLatentNoScore);
+  for (int key = 0; key < n_keys; key += kKeyBlock) {
+    const int in_group = key % kLatentGroup, key_group = key - in_group;
+    VI sums[kKeyBlock], rotated[kKeyBlock];
+    add_products<kVectorBytes>(
+        keys.bytes + key_group * columns + in_group * kVectorBytes, group.bytes, columns,
+        group.start, [](VI sum, VI k, VI q) { return dot_key(sum, k, q); }, ahead, sums);
+    add_products<2 * kLanes>(
+        keys.rotated + key_group * words + in_group * 2 * kLanes, group.rotated, words,
+        splat_i32(0), [](VI sum, VI k, VI q) { return dot_words(sum, k, q); }, ahead, rotated);
+    MINKE_UNROLL
+    for (int j = 0; j < kKeyBlock; ++j) {
+      const VF rest =
+          to_float(rotated[j]) * group.rotated_scale * splat(keys.rotated_scale[key + j]);
+      VF s = madd(to_float(sums[j]) * group.scale, splat(keys.scale[key + j]), rest);
+      poison = madd(s, splat(0.0f), poison);
+      if (!group.sees_all)
+        s = xsimd::select(group.visible > splat(static_cast<float>(key + j)), s,
+                          splat(-std::numeric_limits<float>::infinity()));
+      largest = xsimd::max(largest, s);
+      store(group.scores[key + j], s);
+    }
+  }
+  return largest;
+}
+
+/// Scores to weights exp(score - m), times their keys' scales; adds the weights to l, gives the
+/// largest product of each row.
+VF weigh(Group& group, const LatentKeys& keys, int n_keys, VF m, VF& l) {
+  VF largest = splat(0.0f);
+  for (int key = 0; key < n_keys; ++key) {
+    const VF weight = exp_weight(load(group.scores[key]) - m);
+    l = l + weight;
+    const VF scaled = weight * splat(keys.scale[key]);
+    largest = xsimd::max(largest, scaled);
+    store(group.scores[key], scaled);
+  }
+  return largest;
+}
+
+/// Weights to 7 bits, in units of largest / 127. A key takes over what rounding left of the one
+/// four keys before, so that the sums of all weights stay.
+void round_weights(Group& group, int n_keys, VF largest) {
+  const auto counts = largest > splat(kTiny);
+  const VF inverse = xsimd::select(counts, splat(kWeightLevels) / largest, splat(0.0f));
+  const VF step = xsimd::select(counts, largest / splat(kWeightLevels), splat(0.0f));
+  store(group.weight_step, step);
+  const VF magic = splat(0x1.8p23f);  // adding it rounds to an integer, in the float's low bits
+  VF left[4];
+  Ints total(0);
+  for (VF& v : left) v = splat(0.0f);
+  for (int quad = 0; quad < n_keys / 4; ++quad) {
+    Ints packed(0);
+    MINKE_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const VF x = madd(load(group.scores[4 * quad + i]), inverse, left[i]);
+      const VF rounded = xsimd::min(x + magic, splat(0x1.8p23f + kWeightLevels));
+      // At most half a step, so that a weight of zero stays one.
+      left[i] = xsimd::min(x - (rounded - magic), splat(0.5f));
+      const Ints weight = __builtin_bit_cast(Ints, rounded) & Ints(0x7f);
+      total = total + weight;
+      packed = packed | (weight << (8 * i));
+    }
+    packed.store_unaligned(group.weights[quad]);
+  }
+  total.store_unaligned(group.weights_start);
+  for (int r = 0; r < kLanes; ++r) group.weights_start[r] *= -kFullBias;
+}
+
+/// Rows row .. row + kR - 1 of o, kV vectors of columns from vector `first` on.
+template <int kR, int kV>
+[[gnu::always_inline]] inline void add_columns(const Group& group, const LatentKeys& keys,
+                                               int n_quads, int row, int first, float* o) {
+  VI sums[kR][kV];
+  MINKE_UNROLL
+  for (int r = 0; r < kR; ++r) {
+    MINKE_UNROLL
+    for (int v = 0; v < kV; ++v) sums[r][v] = splat_i32(group.weights_start[row + r]);
+  }
+  const uint8_t* values = keys.values + static_cast<ptrdiff_t>(first) * kLatentKeys * kLanes;
+  const auto* weights = reinterpret_cast<const int8_t*>(&group.weights[0][row]);
+  for (int quad = 0; quad < n_quads; quad += kSteps) {
+    MINKE_UNROLL
+    for (int step = 0; step < kSteps; ++step) {
+      VI value[kV];
+      MINKE_UNROLL
+      for (int v = 0; v < kV; ++v) value[v] = load_bytes(values + v * kLatentKeys * kLanes);
+      MINKE_UNROLL
+      for (int r = 0; r < kR; ++r) {
+        const VI weight = splat4(weights + 4 * r);
+        MINKE_UNROLL
+        for (int v = 0; v < kV; ++v) sums[r][v] = dot_weight(sums[r][v], value[v], weight);
+      }
+      values += kVectorBytes;
+      weights += kVectorBytes;
+    }
+  }
+  const int rank = keys.dims.rank;
+  MINKE_UNROLL
+  for (int r = 0; r < kR; ++r) {
+    const VF keep = splat(group.keep[row + r]), step = splat(group.weight_step[row + r]);
+    MINKE_UNROLL
+    for (int v = 0; v < kV; ++v) {
+      const int column = (first + v) * kLanes, n = rank - column;
+      float* to = o + static_cast<ptrdiff_t>(r) * rank + column;
+      const VF added = to_float(sums[r][v]);
+      if (n >= kLanes) {
+        store(to, madd(added, step, load(to) * keep));
+      } else if (n > 0) {
+        store_some(to, madd(added, step, load_some(to, n) * keep), n);
+      }
+    }
+  }
+}
+
+template <int kR>
+void add_rows(const Group& group, const LatentKeys& keys, int n_quads, int row, float* o) {
+  const int vectors = (keys.dims.rank + kLanes - 1) / kLanes;
+  for (int v = 0; v < vectors; v += kValueVectors)
+    add_columns<kR, kValueVectors>(group, keys, n_quads, row, v, o);
+}
+
+void add_values(const Group& group, const LatentKeys& keys, int n_keys, int n_rows, float* o) {
+  const ptrdiff_t rank = keys.dims.rank;
+  int row = 0;
+  for (; row + kWeightRows <= n_rows; row += kWeightRows)
+    add_rows<kWeightRows>(group, keys, n_keys / 4, row, o + row * rank);
+  for (; row < n_rows; ++row) add_rows<1>(group, keys, n_keys / 4, row, o + row * rank);
+}
+
+VF load_rows(const float* p, int n) { return n == kLanes ? load(p) : load_some(p, n); }
+void store_rows(float* p, VF v, int n) { n == kLanes ? store(p, v) : store_some(p, v, n); }
+
+void attend_group(Group& group, const LatentKeys& keys, int n_keys, Ahead& ahead,
+                  const LatentState& state, int first, int n_rows) {
+  VF poison = splat(0.0f);
+  const VF before = load_rows(state.m + first, n_rows);
+  const VF m = xsimd::max(before, score(group, keys, n_keys, ahead, poison));
+  const VF keep = exp_weight(before - m);
+  store(group.keep, keep);
+  VF l = splat(0.0f);
+  const VF largest = weigh(group, keys, n_keys, m, l);
+  round_weights(group, n_keys, largest);
+  store_rows(state.m + first, m, n_rows);
+  store_rows(state.l + first, madd(load_rows(state.l + first, n_rows), keep, l) + poison, n_rows);
+  add_values(group, keys, n_keys, n_rows, state.o + static_cast<ptrdiff_t>(first) * keys.dims.rank);
+}
+
+}  // namespace
+
+void attend_latent(const LatentQueries& queries, const LatentKeys& keys, int n_keys,
+                   const LatentState& state, const LatentAhead& ahead) noexcept {
+  const ptrdiff_t rank = (keys.dims.rank + kVectorBytes - 1) / kVectorBytes * kVectorBytes;
+  const ptrdiff_t rope = (keys.dims.rope + 2 * kLanes - 1) / (2 * kLanes) * (2 * kLanes);
+  const int whole = (n_keys + kLatentGroup - 1) / kLatentGroup * kLatentGroup;
+  Ahead steps(ahead, whole / kKeyBlock * static_cast<int>(rank / 4 + rope / 2) / kSteps);
+  Group group;
+  for (int first = 0; first < state.n_rows; first += kLanes) {
+    const int n = state.n_rows - first < kLanes ? state.n_rows - first : kLanes;
+    float visible[kLanes] = {};
+    group.sees_all = n == kLanes;
+    for (int r = 0; r < n; ++r) {
+      visible[r] = static_cast<float>(state.visible[first + r]);
+      group.sees_all = group.sees_all && state.visible[first + r] == whole;
+    }
+    group.visible = load(visible);
+    group.bytes = queries.bytes + first * rank;
+    group.rotated = queries.rotated + first * rope;
+    group.scale = load(queries.scale + first);
+    group.rotated_scale = load(queries.rotated_scale + first);
+    group.start = load_bytes(queries.start + first);
+    attend_group(group, keys, whole, steps, state, first, n);
+  }
+}
+
+}  // namespace minke::cpu::MINKE_ISA_NS
