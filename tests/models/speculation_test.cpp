@@ -96,13 +96,13 @@ class AheadRows {
   std::vector<std::vector<float>> expected_;
 };
 
-void check_rows(const Model& model, CacheType cache, const CpuOptions& options) {
+void check_rows(const Model& model, CacheType cache, const CpuOptions& options,
+                const std::vector<int>& all_before) {
   const auto backend = make_cpu_backend(options);
   REQUIRE(backend);
-  // Across the borders of blocks, and of the lengths from which the cache is split over threads.
-  for (const int before : {1, 40, 500, 1010}) {
+  for (const int before : all_before) {
     AheadRows rows(model, **backend, cache, before);
-    for (const int n : {2, 3, 4, 5, 8, 9, 17, 32}) {
+    for (const int n : {2, 5, 9, 32}) {
       INFO(options.isa << ", " << n << " rows behind " << before << " tokens");
       CHECK(rows.same_bits(n));
     }
@@ -112,17 +112,16 @@ void check_rows(const Model& model, CacheType cache, const CpuOptions& options) 
 }  // namespace
 
 TEST_CASE("rows that are read one by one in one step have the bits of as many steps") {
-  for (const cpu::KernelTable* kernels : cpu::available_kernels()) {
-    const std::string isa = kernels->name;
-    check_rows(tiny("tiny-lite", "F32"), CacheType::kF16, {.n_threads = 1, .isa = isa});
-    check_rows(tiny("tiny-236b", "Q8_0"), CacheType::kF16, {.n_threads = 1, .isa = isa});
-  }
-  check_rows(tiny("tiny-lite-bf16", "BF16"), CacheType::kBF16, {.n_threads = 1});
+  for (const cpu::KernelTable* kernels : cpu::available_kernels())
+    check_rows(tiny("tiny-lite", "F32"), CacheType::kF16, {.n_threads = 1, .isa = kernels->name},
+               {40});
+  // Across the borders of blocks, and of the lengths from which the cache is split over threads.
+  check_rows(tiny("tiny-236b", "Q8_0"), CacheType::kF16, {.n_threads = 1}, {1, 500, 1010});
+  check_rows(tiny("tiny-lite-bf16", "BF16"), CacheType::kBF16, {.n_threads = 1}, {40});
   check_rows(tiny("tiny-236b", "F32"), CacheType::kF32,
-             {.n_threads = 1, .mla_form = cpu::MlaForm::kRebuilt});
-  check_rows(demo(), CacheType::kF16, {.n_threads = 2});
-  check_rows(demo(), CacheType::kQ8_0, {.n_threads = 1});
-  check_rows(demo(), CacheType::kQ6, {.n_threads = 1});
+             {.n_threads = 1, .mla_form = cpu::MlaForm::kRebuilt}, {40});
+  check_rows(demo(), CacheType::kF16, {.n_threads = 2}, {40});
+  check_rows(demo(), CacheType::kQ6, {.n_threads = 1}, {40});
 }
 
 namespace {
@@ -237,7 +236,7 @@ TEST_CASE("the same tokens with and without speculation: greedy, sampled, one an
     const auto backend = make_cpu_backend({.n_threads = n_threads});
     REQUIRE(backend);
     Counts all;
-    for (int seed = 1; seed <= (n_threads == 1 ? 5 : 2); ++seed) {
+    for (int seed = 1; seed <= (n_threads == 1 ? 2 : 1); ++seed) {
       for (const float temperature : {0.0f, 0.3f, 1.0f}) {
         INFO("seed " << seed << ", temperature " << temperature);
         for (const Model* model : {&tiny("tiny-lite", "F32"), &tiny("tiny-236b", "Q8_0")}) {
@@ -249,8 +248,8 @@ TEST_CASE("the same tokens with and without speculation: greedy, sampled, one an
       }
     }
     // Both kinds were there, or this would show nothing.
-    CHECK(all.accepted > 50);
-    CHECK(all.drafted - all.accepted > 500);
+    CHECK(all.accepted > 20);
+    CHECK(all.drafted - all.accepted > 200);
   }
 }
 
@@ -258,27 +257,25 @@ TEST_CASE("the same tokens with penalties, DRY, mirostat, XTC and a bias") {
   const auto backend = make_cpu_backend({.n_threads = 1});
   REQUIRE(backend);
   const Model& model = tiny("tiny-lite", "F32");
-  for (int seed = 1; seed <= 3; ++seed) {
-    INFO("seed " << seed);
-    Request penalties = repetitive_request(seed, 0);
-    penalties.sampling.repeat_penalty = 1.2f;
-    penalties.sampling.presence_penalty = 0.3f;
-    penalties.sampling.frequency_penalty = 0.2f;
-    check_same(model, **backend, penalties);
-    penalties.sampling.temperature = 0.8f;
-    penalties.sampling.xtc_probability = 0.5f;
-    check_same(model, **backend, penalties);
-    Request dry = repetitive_request(seed, 0.5f);
-    dry.sampling.dry_multiplier = 0.8f;
-    dry.sampling.dry_breakers = {5};
-    dry.sampling.logit_bias = {{4, 2.0f}, {6, -3.0f}};
-    check_same(model, **backend, dry);
-    for (const int version : {1, 2}) {
-      Request mirostat = repetitive_request(seed, 0.7f);
-      mirostat.sampling.mirostat = version;
-      mirostat.sampling.mirostat_tau = 2;
-      check_same(model, **backend, mirostat);
-    }
+  const int seed = 3;
+  Request penalties = repetitive_request(seed, 0);
+  penalties.sampling.repeat_penalty = 1.2f;
+  penalties.sampling.presence_penalty = 0.3f;
+  penalties.sampling.frequency_penalty = 0.2f;
+  check_same(model, **backend, penalties);
+  penalties.sampling.temperature = 0.8f;
+  penalties.sampling.xtc_probability = 0.5f;
+  check_same(model, **backend, penalties);
+  Request dry = repetitive_request(seed, 0.5f);
+  dry.sampling.dry_multiplier = 0.8f;
+  dry.sampling.dry_breakers = {5};
+  dry.sampling.logit_bias = {{4, 2.0f}, {6, -3.0f}};
+  check_same(model, **backend, dry);
+  for (const int version : {1, 2}) {
+    Request mirostat = repetitive_request(seed, 0.7f);
+    mirostat.sampling.mirostat = version;
+    mirostat.sampling.mirostat_tau = 2;
+    check_same(model, **backend, mirostat);
   }
 }
 
@@ -286,35 +283,32 @@ TEST_CASE("answers end where they would end: by EOS, at their limit, with the co
   const auto backend = make_cpu_backend({.n_threads = 1});
   REQUIRE(backend);
   const Model& model = tiny("tiny-lite", "F32");
-  for (int seed = 1; seed <= 3; ++seed) {
-    for (const float temperature : {0.0f, 0.6f}) {
-      Request limited = repetitive_request(seed, temperature);
-      for (const int limit : {0, 1, 2, 3, 7, 20}) {
-        INFO("limit " << limit);
-        limited.max_tokens = limit;
-        check_same(model, **backend, limited);
-      }
-      Request endless = repetitive_request(seed, temperature);
-      endless.max_tokens = -1;
-      for (const int n_ctx : {48, 49, 50, 63, 64, 65, 100}) {
-        INFO("context " << n_ctx);
-        check_same(model, **backend, endless, n_ctx);
-      }
-      // EOS in the prompt, so that it is guessed, and likely, so that it comes.
-      Request ending = repetitive_request(seed, temperature);
-      const TokenId eos = model.tokenizer().eos();
-      for (size_t i = 11; i < ending.prompt.size(); i += 12) ending.prompt[i] = eos;
-      ending.ignore_eos = false;
-      for (const float bias : {0.0f, 1.0f, 3.0f}) {
-        ending.sampling.logit_bias = {{eos, bias}};
-        check_same(model, **backend, ending);
-      }
-    }
+  const Request plain = repetitive_request(2, 0.6f);
+  for (const int limit : {0, 1, 3, 20}) {
+    INFO("limit " << limit);
+    Request limited = plain;
+    limited.max_tokens = limit;
+    check_same(model, **backend, limited);
+  }
+  Request endless = plain;
+  endless.max_tokens = -1;
+  for (const int n_ctx : {48, 49, 64, 65}) {
+    INFO("context " << n_ctx);
+    check_same(model, **backend, endless, n_ctx);
+  }
+  // EOS in the prompt, so that it is guessed, and likely, so that it comes.
+  Request ending = plain;
+  const TokenId eos = model.tokenizer().eos();
+  for (size_t i = 11; i < ending.prompt.size(); i += 12) ending.prompt[i] = eos;
+  ending.ignore_eos = false;
+  for (const float bias : {0.0f, 3.0f}) {
+    ending.sampling.logit_bias = {{eos, bias}};
+    check_same(model, **backend, ending);
   }
 }
 
 TEST_CASE("requests side by side guess each for itself, and give what each gives alone") {
-  for (const int n_sequences : {1, 2, 3, 4}) {
+  for (const int n_sequences : {2, 3}) {
     const auto backend = make_cpu_backend({.n_threads = n_sequences % 2 + 1});
     REQUIRE(backend);
     const Model& model = tiny("tiny-236b", "Q8_0");
