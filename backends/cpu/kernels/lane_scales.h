@@ -11,12 +11,11 @@ namespace {
 inline VF byte_to_float(VI lanes, int i) {
   return to_float(and_bits(shift_right(lanes, 8 * i), splat_i32(255)));
 }
-/// The half at byte `at` of the rows, which at least 16 bytes stand before or behind.
-template <bool kBehind>
-[[gnu::always_inline]] inline VF load_halves(const RowPointers& rows, size_t at) {
+/// The half at byte `at` of the rows, the last of its block: loads the 16 bytes that end with it.
+[[gnu::always_inline]] inline VF load_last_halves(const RowPointers& rows, size_t at) {
   VI v[4];
-  rows.load_16_bytes(kBehind ? at : at - 14, v);
-  return low_halves(kBehind ? v[0] : shift_right(v[3], 16));
+  rows.load_16_bytes(at - 14, v);
+  return low_halves(shift_right(v[3], 16));
 }
 
 /// The scales (and mins) of kLanes rows: for_each_scale calls body(group, scale, min) for the
@@ -68,7 +67,7 @@ struct LaneScales<BlockQ6_K> {
                                                     Body&& body) {
     VI scales[4];
     rows.load_16_bytes(at + offsetof(BlockQ6_K, scales), scales);
-    const VF d = load_halves<false>(rows, at + offsetof(BlockQ6_K, d));
+    const VF d = load_last_halves(rows, at + offsetof(BlockQ6_K, d));
     MINKE_UNROLL
     for (int g = 0; g < 16; ++g) {
       // An unsigned byte with its sign turned is 128 more than the signed one.
@@ -106,7 +105,7 @@ struct LaneScales<BlockQ3_K> {
     VI packed[4];  // ..; the low bits of s0..3 and s8..11; of s4..7 and s12..15; the top bits of
                    // all
     rows.load_16_bytes(at + offsetof(BlockQ3_K, scales_low) - 4, packed);
-    const VF d = load_halves<false>(rows, at + offsetof(BlockQ3_K, d));
+    const VF d = load_last_halves(rows, at + offsetof(BlockQ3_K, d));
     const VI four = splat_byte(0x0F), top = splat_byte(0x30);
     MINKE_UNROLL
     for (int quad = 0; quad < 4; ++quad) {

@@ -39,7 +39,7 @@ template <class Finish, class Body>
 /// What finish is where codes are weights.
 inline constexpr auto kAsTheyAre = [](VI codes, int, int) { return codes; };
 
-/// Blocks of 32: codes at byte qs, of which the fifth bits are four bytes at qh.
+/// Blocks of 32 whose codes have four bits.
 template <class Block>
 struct LaneNibbles {
   template <class Body>
@@ -54,11 +54,11 @@ struct LaneWeights<BlockQ4_0> : LaneNibbles<BlockQ4_0> {};
 template <>
 struct LaneWeights<BlockQ4_1> : LaneNibbles<BlockQ4_1> {};
 
+/// Blocks of 32 whose codes have a fifth bit, in the four bytes qh.
 template <class Block>
 struct LaneFiveBits {
   template <class Body>
   [[gnu::always_inline]] static void for_each_16(const RowPointers& rows, size_t at, Body&& body) {
-    // The four bytes before the codes: the last of 16 that end there, or of the block before.
     constexpr size_t kHigh = offsetof(Block, qh);
     VI head[4];
     rows.load_16_bytes(at, head);

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "backends/cpu/simd/exp_f32.h"
 #include "backends/cpu/simd/latent_i8.h"
 #include "backends/cpu/simd/unroll.h"
 
@@ -24,24 +25,25 @@ constexpr float kWeightLevels = 127;
 /// A tile whose weights are all below this counts as nothing.
 constexpr float kTiny = 1e-35f;
 
-using Ints = xsimd::batch<int32_t>;
-
 /// e^x for x <= 0, relative error below 3e-6; 0 below -87.3.
 inline VF exp_weight(VF x) {
-  const VF bounded = xsimd::max(x, splat(-87.3f));
-  // x = n ln 2 + r. Adding 1.5 * 2^23 rounds n to an integer, in the low bits of the float.
-  const VF shifted = madd(bounded, splat(0x1.715476p0f), splat(0x1.8p23f));
-  const VF n = shifted - splat(0x1.8p23f);
-  VF r = madd(n, splat(-0x1.62e400p-1f), bounded);  // ln 2 in two parts, the first of few bits
-  r = madd(n, splat(-0x1.7f7d1cp-20f), r);
+  const auto [n, r] = split_exponent(xsimd::max(x, splat(-87.3f)));
   VF p = splat(1.0f / 120);
   p = madd(p, r, splat(1.0f / 24));
   p = madd(p, r, splat(1.0f / 6));
   p = madd(p, r, splat(0.5f));
   p = madd(p, r, splat(1.0f));
   p = madd(p, r, splat(1.0f));
-  const Ints power = (__builtin_bit_cast(Ints, shifted) - Ints(0x4B400000 - 127)) << 23;
+  const Ints power = (n + Ints(127)) << 23;
   return xsimd::select(x < splat(-87.3f), splat(0.0f), p * __builtin_bit_cast(VF, power));
+}
+
+/// Columns of a row with the zeros that fill its last vector: of the bytes, of the rotated part.
+inline int padded_rank(const LatentDims& d) {
+  return (d.rank + kVectorBytes - 1) / kVectorBytes * kVectorBytes;
+}
+inline int padded_rope(const LatentDims& d) {
+  return (d.rope + 2 * kLanes - 1) / (2 * kLanes) * (2 * kLanes);
 }
 
 /// One group of query rows at work on a tile.
@@ -108,8 +110,7 @@ template <int kColumns, class Product>
 /// Fills scores; gives the largest of each row. poison becomes not-a-number where a score is not
 /// finite.
 VF score(Group& group, const LatentKeys& keys, int n_keys, Ahead& ahead, VF& poison) {
-  const int columns = (keys.dims.rank + kVectorBytes - 1) / kVectorBytes * kVectorBytes;
-  const int words = (keys.dims.rope + 2 * kLanes - 1) / (2 * kLanes) * 2 * kLanes;
+  const int columns = padded_rank(keys.dims), words = padded_rope(keys.dims);
   VF largest = splat(kLatentNoScore);
   for (int key = 0; key < n_keys; key += kKeyBlock) {
     const int in_group = key % kLatentGroup, key_group = key - in_group;
@@ -262,8 +263,7 @@ void attend_group(Group& group, const LatentKeys& keys, int n_keys, Ahead& ahead
 
 void attend_latent(const LatentQueries& queries, const LatentKeys& keys, int n_keys,
                    const LatentState& state, const LatentAhead& ahead) noexcept {
-  const ptrdiff_t rank = (keys.dims.rank + kVectorBytes - 1) / kVectorBytes * kVectorBytes;
-  const ptrdiff_t rope = (keys.dims.rope + 2 * kLanes - 1) / (2 * kLanes) * (2 * kLanes);
+  const ptrdiff_t rank = padded_rank(keys.dims), rope = padded_rope(keys.dims);
   const int whole = (n_keys + kLatentGroup - 1) / kLatentGroup * kLatentGroup;
   Ahead steps(ahead, whole / kKeyBlock * static_cast<int>(rank / 4 + rope / 2) / kSteps);
   Group group;

@@ -7,8 +7,8 @@
 namespace minke::cpu::MINKE_ISA_NS {
 namespace {
 
-/// Rows whose largest magnitude is below this become zeros: its reciprocal must be finite.
-constexpr float kTiny = 2e-35f;  // What levels are divided by must not overflow.
+/// Rows whose largest magnitude is below this become zeros: levels divided by it must be finite.
+constexpr float kTiny = 2e-35f;
 constexpr float kByteLevels = 127;
 /// 128 products of two such numbers still fit in 32 bits.
 constexpr float kWordLevels = 4095;

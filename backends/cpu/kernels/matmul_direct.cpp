@@ -138,7 +138,7 @@ bool try_direct(const MatmulArgs& args, const Unpacker& format) {
     if (args.n_x != kN) return try_direct<Format, Block, kN + 1>(args, format);
     // Sums of all columns must fit in the scratch memory.
     constexpr int kMostColumns = static_cast<int>(kMatmulScratchBytes) / 4 * 16 / kN - 4096;
-    if (args.n_cols > kMostColumns || args.w_row_bytes >= RowPointers::kMaxRowBytes) return false;
+    if (args.n_cols > kMostColumns || args.w_row_bytes >= kMaxLaneRowBytes) return false;
     multiply_direct<Format, Block, kN>(args, format.offset);
     return true;
   }

@@ -47,11 +47,7 @@ void transpose_scales(const Source& source, int v, Panel& panel) {
       transpose(as_bytes(panel.row_min[0][g]), kStride, as_bytes(panel.min[g][v * kLanes]),
                 sizeof(panel.min[0]));
   }
-}
-
-void scale_magic(const Source& source, int v, Panel& panel) {
   if (!kHasFma) return;
-  const int n_groups = source.n_blocks * kQuantBlock / source.format.group;
   for (int g = 0; g < n_groups; ++g) {
     const VF scale = load(&panel.scale[g][v * kLanes]);
     store(&panel.magic_scale[g][v * kLanes], scale * splat(-kMagic));
@@ -74,12 +70,11 @@ void unpack_lanes(const Source& source, int v, Panel& panel) {
 
 void fill_panel(const Source& source, Panel& panel) {
   for (int v = 0; v < kVectors && v * kLanes < source.n_rows; ++v) {
-    if (source.format.unpack_lanes != nullptr && source.row_bytes < (size_t{1} << 27)) {
+    if (source.format.unpack_lanes != nullptr && source.row_bytes < kMaxLaneRowBytes) {
       unpack_lanes(source, v, panel);
     } else {
       unpack_rows(source, v * kLanes, panel);
       transpose_scales(source, v, panel);
-      scale_magic(source, v, panel);
       for (int k = 0; k < source.n_blocks * kQuantBlock / 4; k += kLanes)
         transpose(&panel.bytes[0][4 * k], sizeof(panel.bytes[0]), &panel.dwords[k][v * kLanes][0],
                   sizeof(panel.dwords[0]));
@@ -161,7 +156,6 @@ void multiply(const MatmulArgs& args, const Source& source, int row, int first_b
       // All activation rows are one tile here, so this unpacks each row once.
       unpack_rows(source, v * kLanes, panel);
       transpose_scales(source, v, panel);
-      scale_magic(source, v, panel);
       multiply_few<Format>(panel, source.n_blocks, n, v, first_block == 0);
     }
     for (int c = 0; c < n && !whole; ++c)

@@ -7,15 +7,14 @@
 namespace minke::cpu::MINKE_ISA_NS {
 namespace {
 
-/// kLanes weight rows of less than 128 MiB. Where there are fewer, the last one stands for the
-/// others.
+/// kLanes weight rows of less than kMaxLaneRowBytes (unpack.h). Where there are fewer, the last one
+/// stands for the others.
 class RowPointers {
  public:
   RowPointers(const uint8_t* first, size_t row_bytes, int n_rows) : first_(first) {
     for (int r = 0; r < kLanes; ++r)
       offsets_[r] = static_cast<int32_t>(row_bytes) * (r < n_rows ? r : n_rows - 1);
   }
-  static constexpr size_t kMaxRowBytes = size_t{1} << 27;
 
   /// out[i], lane r = dword i of the 16 bytes at byte `at` of row r.
   [[gnu::always_inline]] void load_16_bytes(size_t at, VI (&out)[4]) const {

@@ -26,6 +26,8 @@ struct LaneTarget {
   float* min;          ///< Not touched where the format has none.
   size_t stride;
 };
+/// Rows are shorter than this, so that offsets of kLanes rows fit in 32 bits.
+inline constexpr size_t kMaxLaneRowBytes = size_t{1} << 27;
 using UnpackLanesFn = void (*)(const uint8_t* rows, size_t row_bytes, int n_rows, int n_blocks,
                                const LaneTarget& target) noexcept;
 

@@ -1,6 +1,7 @@
 #include "backends/cpu/kernels/vector.h"
 
 #include "backends/cpu/kernels/dot_block.h"
+#include "backends/cpu/simd/exp_f32.h"
 
 namespace minke::cpu::MINKE_ISA_NS {
 namespace {
@@ -18,13 +19,7 @@ inline void map(const float* a, const float* b, float* y, int n, F f) {
 
 /// e^x, relative error below 2.5e-7; 0 below -87.3, infinity above 88.7.
 inline VF exp(VF x) {
-  using Ints = xsimd::batch<int32_t>;
-  // x = n ln 2 + r. Adding 1.5 * 2^23 rounds n to an integer, in the low bits of the float.
-  const VF bounded = xsimd::min(xsimd::max(x, splat(-88.0f)), splat(89.0f));
-  const VF shifted = madd(bounded, splat(0x1.715476p0f), splat(0x1.8p23f));
-  const VF n = shifted - splat(0x1.8p23f);
-  VF r = madd(n, splat(-0x1.62e400p-1f), bounded);  // ln 2 in two parts, the first of few bits
-  r = madd(n, splat(-0x1.7f7d1cp-20f), r);
+  const auto [exponent, r] = split_exponent(xsimd::min(xsimd::max(x, splat(-88.0f)), splat(89.0f)));
   VF p = splat(1.0f / 720);
   p = madd(p, r, splat(1.0f / 120));
   p = madd(p, r, splat(1.0f / 24));
@@ -33,7 +28,6 @@ inline VF exp(VF x) {
   p = madd(p, r, splat(1.0f));
   p = madd(p, r, splat(1.0f));
   // 2^n in two factors, so that neither leaves the exponent's range.
-  const Ints exponent = __builtin_bit_cast(Ints, shifted) - Ints(0x4B400000);
   const Ints half = exponent >> 1;
   const VF scale1 = __builtin_bit_cast(VF, (half + Ints(127)) << 23);
   const VF scale2 = __builtin_bit_cast(VF, (exponent - half + Ints(127)) << 23);
