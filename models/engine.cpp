@@ -72,6 +72,7 @@ struct Engine::Impl {
   Slot* best_slot(const Request& request);
   std::vector<Part> choose_parts(std::vector<Event>& events);
   void draft(std::span<const Part> parts);
+  static bool drop_drafts(std::span<const Part> parts);
   Result<std::span<const float>> run_tokens(std::span<const Part> parts, const StepWatch& watch);
   void run_parts(std::span<const Part> parts, const StepWatch& watch, std::vector<Event>& events);
   void advance(Slot& slot, std::span<const float> logits, std::vector<Event>& events);
@@ -257,6 +258,16 @@ void Engine::Impl::draft(std::span<const Part> parts) {
   }
 }
 
+/// False if there were none.
+bool Engine::Impl::drop_drafts(std::span<const Part> parts) {
+  bool any = false;
+  for (const Part& part : parts) {
+    any = any || !part.slot->draft.empty();
+    part.slot->draft.clear();
+  }
+  return any;
+}
+
 /// Logits of the last token of each part that generates, and of its draft.
 Result<std::span<const float>> Engine::Impl::run_tokens(std::span<const Part> parts,
                                                         const StepWatch& watch) {
@@ -283,6 +294,9 @@ void Engine::Impl::run_parts(std::span<const Part> parts, const StepWatch& watch
   draft(parts);
   const Clock::time_point start = Clock::now();
   Result<std::span<const float>> logits = run_tokens(parts, watch);
+  // A guess that would be rejected must not fail the answer, nor those beside it.
+  if (!logits && logits.error().code == Errc::kContent && drop_drafts(parts))
+    logits = run_tokens(parts, watch);
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   if (!logits && logits.error().code == Errc::kCancelled) return;
   if (!logits) {

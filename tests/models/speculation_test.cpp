@@ -7,22 +7,23 @@
 
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cpu/isa.h"
-#include "models/engine.h"
+#include "tests/models/requests.h"
 #include "tests/models/tiny_model.h"
 
 using namespace minke;
+using namespace minke::test;
 
 namespace {
 
-const test::TempDir& models_dir() {
-  static const test::TempDir dir;
+const TempDir& models_dir() {
+  static const TempDir dir;
   return dir;
 }
 
 const Model& tiny(const std::string& name, const char* recipe) {
   static std::map<std::string, std::unique_ptr<Model>> models;
   auto& model = models[name + recipe];
-  if (!model) model = test::open_tiny_model(name, models_dir(), recipe);
+  if (!model) model = open_tiny_model(name, models_dir(), recipe);
   return *model;
 }
 
@@ -31,12 +32,6 @@ const Model& demo() {
       Model::open(std::string(MINKE_SOURCE_DIR) + "/models/demo/minke-demo-q8_0.gguf");
   REQUIRE(model);
   return **model;
-}
-
-std::vector<TokenId> some_tokens(int n, int seed, int n_kinds) {
-  std::vector<TokenId> tokens;
-  for (int i = 0; i < n; ++i) tokens.push_back((i * 37 + seed * 101 + i * i * seed) % n_kinds + 3);
-  return tokens;
 }
 
 constexpr int kAhead = 32;
@@ -125,59 +120,6 @@ TEST_CASE("rows that are read one by one in one step have the bits of as many st
 }
 
 namespace {
-
-/// All that a request's end tells, and what it left.
-struct Outcome {
-  std::vector<TokenId> tokens;
-  Event last;
-};
-
-std::vector<Outcome> run_all(Engine& engine, const std::vector<Request>& requests) {
-  std::map<RequestId, size_t> numbers;
-  std::vector<Outcome> outcomes(requests.size());
-  for (size_t i = 0; i < requests.size(); ++i) {
-    const auto id = engine.submit(requests[i]);
-    REQUIRE_MESSAGE(id, (id ? "" : id.error().message));
-    numbers[*id] = i;
-  }
-  while (!engine.idle()) {
-    for (const Event& e : engine.step()) {
-      Outcome& outcome = outcomes[numbers[e.request]];
-      if (e.kind == Event::Kind::kToken) outcome.tokens.push_back(e.token);
-      if (e.kind == Event::Kind::kFinished) outcome.last = e;
-    }
-  }
-  return outcomes;
-}
-
-Outcome run_one(Engine& engine, const Request& request) {
-  return std::move(run_all(engine, {request})[0]);
-}
-
-std::unique_ptr<Engine> make_engine(const Model& model, Backend& backend, int n_ctx,
-                                    int n_sequences = 1) {
-  auto engine = Engine::create(model, backend, {.n_ctx = n_ctx, .n_sequences = n_sequences});
-  REQUIRE_MESSAGE(engine, (engine ? "" : engine.error().message));
-  return std::move(*engine);
-}
-
-/// Ways to guess: as pays, and more and less boldly.
-const std::vector<Speculation> kSpeculations = {
-    {.on = true},
-    {.on = true, .draft_max = 1, .draft_min = 1, .ngram_size = 1},
-    {.on = true, .draft_max = 3, .draft_min = 3, .ngram_size = 1},
-    {.on = true, .draft_max = 8, .draft_min = 8},
-    {.on = true, .draft_max = 31, .draft_min = 31, .ngram_size = 1}};
-
-Request repetitive_request(int seed, float temperature) {
-  Request request{.prompt = some_tokens(24, seed, 9), .sampling = {}, .max_tokens = 40};
-  const std::vector<TokenId> once = request.prompt;
-  request.prompt.insert(request.prompt.end(), once.begin(), once.end());
-  request.ignore_eos = true;
-  request.sampling.temperature = temperature;
-  request.sampling.seed = static_cast<uint64_t>(seed);
-  return request;
-}
 
 struct Counts {
   int drafted = 0, accepted = 0;
