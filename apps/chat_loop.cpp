@@ -165,7 +165,7 @@ void ChatLoop::set_parameter(const ChatCommand& command) {
     return failed({Errc::kUsage, "the context's size is fixed at start: use -c"});
   Parameters changed = session_->parameters();
   Status set = changed.set(name, command.argument);
-  // A bias or a breaker must also fit the vocabulary.
+  // It must also fit the vocabulary and the other values.
   if (set)
     if (const auto usable = changed.sampling(session_->loaded().model->tokenizer()); !usable)
       set = tl::unexpected<Error>(usable.error());

@@ -70,6 +70,8 @@ Status ChatSession::load(const std::filesystem::path& path) {
   for (const auto& [name, value] : saved.parameters)
     if (const Status set = changed.set(name, value); !set)
       return fail(Errc::kContent, "{}: {}", printable_path(path), set.error().message);
+  if (const auto usable = changed.sampling(loaded_->model->tokenizer()); !usable)
+    return fail(Errc::kContent, "{}: {}", printable_path(path), usable.error().message);
   parameters_ = std::move(changed);
   conversation_ = std::move(saved.conversation);
   n_regenerated_ = 0;

@@ -296,9 +296,9 @@ Status Parameters::set(std::string_view name, std::string_view text) {
   ParameterValues changed = values_;
   if (const Status parsed = info->parse(changed, text); !parsed)
     return fail(Errc::kUsage, "{}: {}", info->name, parsed.error().message);
-  // The sampler knows the ranges. The tokens of a bias are checked against the vocabulary later.
+  // What depends on other values, or on the vocabulary, is checked when all are known: sampling().
   MINKE_TRY(Sampler::create(changed.sampling, std::numeric_limits<int>::max()));
-  MINKE_TRY(check(changed.speculation));
+  MINKE_TRY(check_ranges(changed.speculation));
   values_ = std::move(changed);
   origins_[info->name] = "you";
   if (info->name == "seed") random_seed_ = std::random_device{}();
@@ -306,6 +306,7 @@ Status Parameters::set(std::string_view name, std::string_view text) {
 }
 
 Result<SamplingParams> Parameters::sampling(const Tokenizer& tokenizer) const {
+  MINKE_TRY(check(values_.speculation));
   SamplingParams params = values_.sampling;
   // What must not come has no chance, instead of being passed over when it comes.
   if (values_.ignore_eos && tokenizer.eos() >= 0)

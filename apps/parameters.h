@@ -48,12 +48,14 @@ class Parameters {
   Parameters();
   /// Puts a model's own values in place of Minke's.
   void use_defaults(const SamplingDefaults& defaults);
-  /// Errors: kUsage (an unknown name, a value that is none, out of range).
+  /// Errors: kUsage (an unknown name, a value that is none, out of range). What else may be wrong
+  /// with all values together is told by sampling().
   Status set(std::string_view name, std::string_view text);
 
   const ParameterValues& values() const noexcept { return values_; }
   /// What an engine is asked for: seed and breakers filled in. Errors: kUsage (a breaker that no
-  /// token of the vocabulary holds, a bias for a token that does not exist).
+  /// token of the vocabulary holds, a bias for a token that does not exist, values that contradict
+  /// each other).
   Result<SamplingParams> sampling(const Tokenizer& tokenizer) const;
 
   /// Where a value comes from: "the file", "the model family", "Minke", "you".

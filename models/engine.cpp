@@ -251,10 +251,7 @@ void Engine::Impl::draft(std::span<const Part> parts) {
     int most = std::min(room - step.rows, runner->n_ctx() - cached(slot) - 1);
     // The step gives one token more than there are right guesses.
     if (request.max_tokens >= 0) most = std::min(most, request.max_tokens - a.generated - 1);
-    a.drafter.draft(slot.tokens, most, step, slot.draft);
-    // Nothing follows the end of an answer.
-    const auto eos = std::ranges::find(slot.draft, runner->model().tokenizer().eos());
-    slot.draft.erase(eos, slot.draft.end());
+    a.drafter.draft(slot.tokens, runner->model().tokenizer().eos(), most, step, slot.draft);
   }
 }
 

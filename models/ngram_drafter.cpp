@@ -20,7 +20,7 @@ constexpr double kKeep = 0.95;  // How much each guess fades with the next one o
 
 }  // namespace
 
-Status check(const Speculation& s) {
+Status check_ranges(const Speculation& s) {
   constexpr int kMost = 31;
   if (s.draft_max < 1 || s.draft_max > kMost)
     return fail(Errc::kUsage, "draft_max must be from 1 to {} (got {})", kMost, s.draft_max);
@@ -29,6 +29,14 @@ Status check(const Speculation& s) {
   if (s.ngram_size < 1 || s.ngram_size > static_cast<int>(kLongestMatch))
     return fail(Errc::kUsage, "spec_ngram_size_n must be from 1 to {} (got {})", kLongestMatch,
                 s.ngram_size);
+  return {};
+}
+
+Status check(const Speculation& s) {
+  MINKE_TRY(check_ranges(s));
+  if (s.draft_min > s.draft_max)
+    return fail(Errc::kUsage, "draft_min must be at most draft_max, which is {} (got {})",
+                s.draft_max, s.draft_min);
   return {};
 }
 
@@ -71,19 +79,21 @@ void NgramDrafter::find(std::span<const TokenId> context) noexcept {
   if (length_ < static_cast<size_t>(speculation_.ngram_size)) next_ = length_ = 0;
 }
 
-void NgramDrafter::draft(std::span<const TokenId> context, int n_most, StepOutlook& step,
-                         std::vector<TokenId>& draft) const {
+void NgramDrafter::draft(std::span<const TokenId> context, TokenId end, int n_most,
+                         StepOutlook& step, std::vector<TokenId>& draft) const {
   if (next_ == 0) return;
   double used = 1;  // The chance that all tokens so far are right.
   for (int i = 0; i < std::min(n_most, speculation_.draft_max); ++i) {
     const auto ahead = static_cast<size_t>(i);
+    // Beyond the end of the context it goes on as it did after the match.
+    const TokenId guess = context[next_ + ahead % (context.size() - next_)];
+    if (guess == end) return;
     const Record& record = records_[length_class(length_ + ahead)];
     used *= record.right / record.all;
     const double step_cost = 1 + kRowCost * (step.rows - 1);
     const bool pays = used * step_cost > kRowCost * step.tokens;
     if (!pays && i >= speculation_.draft_min) return;
-    // Beyond the end of the context it goes on as it did after the match.
-    draft.push_back(context[next_ + ahead % (context.size() - next_)]);
+    draft.push_back(guess);
     ++step.rows;
     step.tokens += used;
   }

@@ -20,7 +20,9 @@ struct Speculation {
   int ngram_size = 2;  ///< Tokens that must have come in this order before.
 };
 
-/// Errors: kUsage for a value out of range.
+/// Each value by itself. Errors: kUsage for one out of range.
+Status check_ranges(const Speculation& speculation);
+/// Errors: those of check_ranges(), and kUsage for values that contradict each other.
 Status check(const Speculation& speculation);
 
 /// What a step runs, and how many tokens it is expected to give.
@@ -40,8 +42,9 @@ class NgramDrafter {
   /// Prompt and answer so far; since the last call one token was added.
   void update(std::span<const TokenId> context);
   /// Adds to `draft` what `context` (that of the last update) may go on with: as many tokens, at
-  /// most n_most, as make the step's tokens a second more. Brings the outlook up to date.
-  void draft(std::span<const TokenId> context, int n_most, StepOutlook& step,
+  /// most n_most, as make the step's tokens a second more. Nothing follows the token `end`, so it
+  /// is not guessed. Brings the outlook up to date.
+  void draft(std::span<const TokenId> context, TokenId end, int n_most, StepOutlook& step,
              std::vector<TokenId>& draft) const;
 
  private:

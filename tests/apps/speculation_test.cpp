@@ -81,13 +81,15 @@ TEST_CASE("chat: the same conversation with and without speculation, which can b
   CHECK(
       start("chat", words, {}, input, {"MINKE_SPEC_TYPE=ngram-simple", "MINKE_DRAFT_MIN=4"}).out ==
       plain.out);
-  const RunResult set =
-      start("chat", words, {"--timings"},
-            "/set parameter spec_type ngram-simple\n/set parameter draft-min 2\n" + input +
-                "/show parameters\n");
+  const RunResult set = start("chat", words, {"--timings"},
+                              "/set parameter spec_type ngram-simple\n/set parameter draft-min 2\n"
+                              "/set parameter draft-max 1\n" +
+                                  input + "/show parameters\n");
   CHECK(set.out == plain.out);
   CHECK(has(set.err, "spec_type is ngram-simple now."));
   CHECK(has(set.err, "guessed"));
+  CHECK(has(set.err, "draft_min must be at most draft_max, which is 1 (got 2)"));
+  CHECK(has(set.err, "draft_max             16                     Minke"));
   CHECK(has(set.err, "draft_min             2                      you"));
 }
 
@@ -99,4 +101,10 @@ TEST_CASE("run: wrong options of speculation are refused") {
   check_refused(refusal({"--draft-min", "-1"}), 1, "from 0 to 31 (got -1)");
   check_refused(refusal({"--spec-ngram-size-n", "33"}), 1, "from 1 to 32 (got 33)");
   check_refused(refusal({"--draft-max", "many"}), 1, "whole number");
+  // Whichever comes first; and what fits in the end is no error on the way.
+  const std::string order = "draft_min must be at most draft_max, which is 3 (got 4)";
+  check_refused(refusal({"--draft-max", "3", "--draft-min", "4"}), 1, order);
+  check_refused(refusal({"--draft-min", "4", "--draft-max", "3"}), 1, order);
+  check_refused(refusal({"--draft-min", "17"}), 1, "which is 16 (got 17)");
+  CHECK(refusal({"--draft-min", "17", "--draft-max", "17", "-n", "1"}).exit_code == 0);
 }

@@ -10,6 +10,8 @@ namespace {
 
 using Tokens = std::vector<TokenId>;
 
+constexpr TokenId kEnd = '$';
+
 /// Letters as tokens, so that contexts can be read.
 Tokens tokens_of(std::string_view text) { return {text.begin(), text.end()}; }
 
@@ -20,7 +22,7 @@ Speculation wanted(int draft_min, int ngram_size = 2) {
 std::string draft_of(const NgramDrafter& drafter, std::string_view context, int n_most,
                      StepOutlook step = {.rows = 1, .tokens = 1}) {
   Tokens draft;
-  drafter.draft(tokens_of(context), n_most, step, draft);
+  drafter.draft(tokens_of(context), kEnd, n_most, step, draft);
   return {draft.begin(), draft.end()};
 }
 
@@ -117,7 +119,7 @@ TEST_CASE(
   drafter.update(tokens_of(text));
   Tokens draft;
   StepOutlook step{.rows = 1, .tokens = 1};
-  drafter.draft(tokens_of(text), 16, step, draft);
+  drafter.draft(tokens_of(text), kEnd, 16, step, draft);
   REQUIRE(!draft.empty());
   CHECK(step.rows == 1 + static_cast<int>(draft.size()));
   CHECK(step.tokens > 1.5);
@@ -125,9 +127,22 @@ TEST_CASE(
   // Four sequences that give a token each: a row more costs less than it did alone.
   StepOutlook one{.rows = 1, .tokens = 1}, reading{.rows = 12, .tokens = 1};
   Tokens few, many;
-  drafter.draft(tokens_of(text), 16, one, few);
-  drafter.draft(tokens_of(text), 16, reading, many);
+  drafter.draft(tokens_of(text), kEnd, 16, one, few);
+  drafter.draft(tokens_of(text), kEnd, 16, reading, many);
   CHECK(many.size() > few.size());
+}
+
+TEST_CASE("a draft stops before the end of an answer, and counts what it has") {
+  NgramDrafter drafter(wanted(9));
+  const std::string text = "abcdef$gh-abcd";
+  drafter.update(tokens_of(text));
+  Tokens draft;
+  StepOutlook step{.rows = 1, .tokens = 1};
+  drafter.draft(tokens_of(text), kEnd, 9, step, draft);
+  CHECK(draft == tokens_of("ef"));
+  CHECK(step.rows == 3);
+  CHECK(step.tokens < 3);
+  CHECK(guess("ab$-ab", 3).empty());
 }
 
 TEST_CASE("speculation out of range is refused") {
@@ -137,6 +152,11 @@ TEST_CASE("speculation out of range is refused") {
   CHECK_FALSE(check({.draft_min = -1}));
   CHECK_FALSE(check({.draft_min = 32}));
   CHECK_FALSE(check({.ngram_size = 0}));
+  CHECK(check({.draft_max = 3, .draft_min = 3}));
+  const Status order = check({.draft_max = 3, .draft_min = 4});
+  REQUIRE_FALSE(order);
+  CHECK(order.error().message == "draft_min must be at most draft_max, which is 3 (got 4)");
+  CHECK(check_ranges({.draft_max = 3, .draft_min = 4}));
   const Status size = check({.ngram_size = 33});
   REQUIRE_FALSE(size);
   CHECK(size.error().code == Errc::kUsage);
