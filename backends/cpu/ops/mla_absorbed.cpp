@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "backends/cpu/onednn.h"
 #include "backends/cpu/ops/mla.h"
@@ -11,15 +12,19 @@
 namespace minke::cpu {
 namespace {
 
-constexpr int kMaxRows = 2048;   // (token, head) rows carried into the latent space at a time
+constexpr int kMaxTiles = 64;    // whose rows are carried into the latent space at a time
 constexpr int kPieceKeys = 512;  // a long cache is read in pieces of at least this
 constexpr int kMaxPieces = 16;
-constexpr int kSplitTokens =
-    16;  // workers share the pieces of sequences with at most so many tokens
+// Workers share the pieces of a tile with more than one part in so many of a worker's keys: else
+// the last tile would be waited for.
+constexpr int kPartsOfWork = 4;
+constexpr int kMaxSharedRows = 2048;  // 64 MB of V2's values, where there are all pieces
+constexpr int kMergedRows = 4;        // by a task
 
 int tokens_at_a_time(const MlaDims& d, int max_tokens) noexcept {
-  return std::min(max_tokens, std::max(1, kMaxRows / d.n_heads));
+  return std::min(max_tokens, kMaxTiles * absorbed_tile_tokens(d));
 }
+int shared_rows(int n_rows) noexcept { return std::min(n_rows, kMaxSharedRows); }
 
 /// What the workers share. A row is a (token, head) pair.
 struct Scratch {
@@ -28,7 +33,7 @@ struct Scratch {
   float* q;                   ///< (rows, rank + rope) queries in the latent space
   float* o;                   ///< (rows, rank)
   std::byte* o_quantized;     ///< (rows, rank), if v_b wants it
-  SoftmaxState parts;         ///< (pieces, rows), only where workers share a cache
+  SoftmaxState parts;         ///< (pieces, shared rows)
   size_t bytes;
 };
 
@@ -36,7 +41,8 @@ Scratch lay_out(std::byte* base, const MlaDims& d, int n_tokens) noexcept {
   Carver carve(base);
   const int n_rows = n_tokens * d.n_heads;
   const size_t rows = static_cast<size_t>(n_rows), rank = static_cast<size_t>(d.rank);
-  const size_t parts = rows * kMaxPieces;  // pages that nobody touches cost nothing
+  // Pages that nobody touches cost nothing.
+  const size_t parts = static_cast<size_t>(shared_rows(n_rows)) * kMaxPieces;
   const auto quantized = [&](int cols) {
     return carve.bytes(cols % kQuantBlock == 0 ? quantized_rows_bytes(n_rows, cols) : 0);
   };
@@ -79,16 +85,17 @@ int piece_keys(int position) noexcept {
 }
 int n_pieces(int position) noexcept { return position / piece_keys(position) + 1; }
 
-bool shares_pieces(const SequenceSlice& slice) noexcept { return slice.n_tokens <= kSplitTokens; }
-
 /// Some consecutive tokens of one sequence whose pieces are alike.
 struct TokenTile {
   SequenceSlice slice;
   int first_token, n_tokens;  ///< of the step
+  int shared_at = -1;         ///< its first row in Scratch::parts, if workers share its pieces
   int first_position() const noexcept {
     return slice.first_position + first_token - slice.first_token;
   }
   int last_position() const noexcept { return first_position() + n_tokens - 1; }
+  int n_keys() const noexcept { return last_position() + 1; }
+  bool shared() const noexcept { return shared_at >= 0; }
 };
 
 /// Adds the row of a later piece to row r of `all`.
@@ -115,23 +122,26 @@ class Absorbed {
  private:
   void prepare_rows() noexcept;
   void project_queries() noexcept;
+  void choose_sharing() noexcept;
   void attend_all() noexcept;
+  template <class Body>
+  void for_each_tile(Body&& body) const noexcept;
+  template <class Count, class Body>
+  void parallel_for_tiles(Count&& count, Body&& body) noexcept;
   TokenTile tile_at(const SequenceSlice& slice, int token, int end) const noexcept;
   bool attend_piece(const TokenTile& tokens, int piece, std::byte* storage,
                     const SoftmaxState& state) noexcept;
   void attend(const TokenTile& tokens) noexcept;
   void merge_parts() noexcept;
   SoftmaxState part(int piece, size_t row) const noexcept {
-    const size_t at = static_cast<size_t>(piece) * static_cast<size_t>(n_ * d_.n_heads) + row;
+    const auto n_rows = static_cast<size_t>(shared_rows(n_ * d_.n_heads));
+    const size_t at = static_cast<size_t>(piece) * n_rows + row;
     return {s_.parts.m + at, s_.parts.l + at, s_.parts.o + at * static_cast<size_t>(d_.rank),
             d_.rank};
   }
   void project_outputs() noexcept;
   MatmulArgs head_matmul(const Operand& weight, int head) const noexcept;
   void observe_heads(const Operand& weight, const float* x, size_t head_stride) const noexcept;
-  bool active(int token) const noexcept {
-    return use_absorbed(run_, d_, run_.step->slice_of(token));
-  }
   size_t row(int token, int head) const noexcept {
     return static_cast<size_t>(token - first_) * static_cast<size_t>(d_.n_heads) +
            static_cast<size_t>(head);
@@ -143,6 +153,8 @@ class Absorbed {
   const KernelTable& kernels_;
   Scratch s_{};
   int first_ = 0, n_ = 0;
+  int64_t share_above_ = 0;  ///< keys of a tile
+  bool any_shared_ = false;
 };
 
 /// Row numbers of each head, the rope part of the queries, and the quantized other part.
@@ -236,54 +248,91 @@ void Absorbed::attend(const TokenTile& tokens) noexcept {
     kernels_.scale_f32(1.0f / tile.all.l[r], tile.all.o + r * rank, o + r * rank, d_.rank);
 }
 
-/// Runs one task a tile of tokens, or a piece of a tile. Every worker counts the tasks alike.
-void Absorbed::attend_all() noexcept {
-  const auto for_each_tile = [&](auto&& body) {
-    for (const SequenceSlice& slice : run_.step->sequences) {
-      const int from = std::max(slice.first_token, first_);
-      const int to = std::min(slice.first_token + slice.n_tokens, first_ + n_);
-      if (from >= to || !use_absorbed(run_, d_, slice)) continue;
-      for (int t = from; t < to;) {
-        const TokenTile tile = tile_at(slice, t, to);
-        if (body(tile, shares_pieces(slice) ? n_pieces(tile.last_position()) : 1)) return;
-        t += tile.n_tokens;
+/// Calls body(tile) for the tiles, in order, until it returns true.
+template <class Body>
+void Absorbed::for_each_tile(Body&& body) const noexcept {
+  int n_shared = 0;
+  for (const SequenceSlice& slice : run_.step->sequences) {
+    const int from = std::max(slice.first_token, first_);
+    const int to = std::min(slice.first_token + slice.n_tokens, first_ + n_);
+    if (from >= to || !use_absorbed(run_, d_, slice)) continue;
+    for (int t = from; t < to;) {
+      TokenTile tile = tile_at(slice, t, to);
+      const int n_rows = tile.n_tokens * d_.n_heads;
+      if (tile.n_keys() > share_above_ && n_pieces(tile.last_position()) > 1 &&
+          n_shared + n_rows <= kMaxSharedRows) {
+        tile.shared_at = n_shared;
+        n_shared += n_rows;
       }
+      if (body(tile)) return;
+      t += tile.n_tokens;
     }
-  };
+  }
+}
+
+/// Runs body(tile, i) for i in 0..count(tile)-1 of all tiles, each on one of the workers, all of
+/// which count alike.
+template <class Count, class Body>
+void Absorbed::parallel_for_tiles(Count&& count, Body&& body) noexcept {
   int n_tasks = 0;
-  for_each_tile([&](const TokenTile&, int tasks) {
-    n_tasks += tasks;
+  for_each_tile([&](const TokenTile& tile) {
+    n_tasks += count(tile);
     return false;
   });
   worker_.parallel_for(n_tasks, [&](int task) {
-    for_each_tile([&](const TokenTile& tile, int tasks) {
-      if (task >= tasks) {
-        task -= tasks;
-        return false;
-      }
-      if (shares_pieces(tile.slice)) {
-        const Tile memory = lay_out_tile(worker_.scratch() + kMatmulScratchBytes, d_);
-        attend_piece(tile, task, memory.storage, part(task, row(tile.first_token, 0)));
-      } else {
-        attend(tile);
-      }
-      return true;
+    for_each_tile([&](const TokenTile& tile) {
+      const int n = count(tile);
+      if (task < n) body(tile, task);
+      task -= n;
+      return task < 0;
     });
   });
+}
+
+void Absorbed::choose_sharing() noexcept {
+  any_shared_ = false;
+  share_above_ = std::numeric_limits<int64_t>::max();
+  if (worker_.n_workers() == 1) return;
+  int64_t n_keys = 0;
+  for_each_tile([&](const TokenTile& tile) {
+    n_keys += tile.n_keys();
+    return false;
+  });
+  share_above_ = n_keys / (kPartsOfWork * worker_.n_workers());
+  for_each_tile([&](const TokenTile& tile) { return any_shared_ = tile.shared(); });
+}
+
+/// One task a tile of tokens, then one a piece of those that are shared: the small ones come last,
+/// so that all workers end together.
+void Absorbed::attend_all() noexcept {
+  parallel_for_tiles([](const TokenTile& tile) { return tile.shared() ? 0 : 1; },
+                     [&](const TokenTile& tile, int) { attend(tile); });
+  if (!any_shared_) return;
+  parallel_for_tiles(
+      [](const TokenTile& tile) { return tile.shared() ? n_pieces(tile.last_position()) : 0; },
+      [&](const TokenTile& tile, int piece) {
+        const Tile memory = lay_out_tile(worker_.scratch() + kMatmulScratchBytes, d_);
+        attend_piece(tile, piece, memory.storage, part(piece, static_cast<size_t>(tile.shared_at)));
+      });
 }
 
 /// Joins the pieces of each row, in their order, as attend() does.
 void Absorbed::merge_parts() noexcept {
   const size_t rank = static_cast<size_t>(d_.rank);
-  worker_.parallel_for(n_ * d_.n_heads, [&](int task) {
-    const auto r = static_cast<size_t>(task);
-    const int token = first_ + task / d_.n_heads;
-    const SequenceSlice& slice = run_.step->slice_of(token);
-    if (!shares_pieces(slice) || !active(token)) return;
-    const SoftmaxState all = part(0, r);
-    for (int i = 1; i < n_pieces(slice.first_position + token - slice.first_token); ++i)
-      add_piece(kernels_, all, 0, part(i, r), 0);
-    kernels_.scale_f32(1.0f / all.l[0], all.o, s_.o + r * rank, d_.rank);
+  const auto n_rows = [&](const TokenTile& tile) { return tile.n_tokens * d_.n_heads; };
+  const auto n_tasks = [&](const TokenTile& tile) {
+    return tile.shared() ? (n_rows(tile) + kMergedRows - 1) / kMergedRows : 0;
+  };
+  parallel_for_tiles(n_tasks, [&](const TokenTile& tile, int task) {
+    const int begin = task * kMergedRows, end = std::min(begin + kMergedRows, n_rows(tile));
+    float* o = s_.o + row(tile.first_token, begin) * rank;
+    for (int i = begin; i < end; ++i, o += rank) {
+      const auto shared_row = static_cast<size_t>(tile.shared_at + i);
+      const SoftmaxState all = part(0, shared_row);
+      for (int piece = 1; piece < n_pieces(tile.last_position()); ++piece)
+        add_piece(kernels_, all, 0, part(piece, shared_row), 0);
+      kernels_.scale_f32(1.0f / all.l[0], all.o, o, d_.rank);
+    }
   });
 }
 
@@ -320,10 +369,13 @@ void Absorbed::run_tokens(int first, int n) noexcept {
   worker_.barrier();
   project_queries();
   worker_.barrier();
+  choose_sharing();
   attend_all();
   worker_.barrier();
-  merge_parts();
-  worker_.barrier();
+  if (any_shared_) {
+    merge_parts();
+    worker_.barrier();
+  }
   project_outputs();
 }
 
