@@ -8,6 +8,12 @@
 
 #if defined(__aarch64__)
 #include <sys/auxv.h>
+#elif defined(__x86_64__)
+#include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 namespace minke::cpu {
@@ -20,6 +26,23 @@ MINKE_KERNELS_ISAS(MINKE_DECLARE)
 #undef MINKE_DECLARE
 
 namespace {
+
+#if defined(__x86_64__)
+/// Whether this process may use tiles of bytes; asks the kernel for their registers, which it gives
+/// to the threads of a process that has asked.
+bool may_use_amx() noexcept {
+#if defined(__linux__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kTile = 1U << 24, kInt8 = 1U << 25;  // CPUID leaf 7, EDX
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  if ((d & kTile) == 0 || (d & kInt8) == 0) return false;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // asm/prctl.h of Linux 5.16 on
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+#endif
 
 /// Whether processor and operating system support what cmake/isa.cmake compiles for.
 bool supported(std::string_view isa) noexcept {
@@ -34,7 +57,9 @@ bool supported(std::string_view isa) noexcept {
   if (isa == "avx2") return avx2;
   if (isa == "avx512") return avx512;
   if (isa == "avx512vnni") return vnni;
-  if (isa == "avx512bf16") return vnni && __builtin_cpu_supports("avx512bf16") != 0;
+  const bool bf16 = vnni && __builtin_cpu_supports("avx512bf16") != 0;
+  if (isa == "avx512bf16") return bf16;
+  if (isa == "amx") return bf16 && may_use_amx();
 #elif defined(__aarch64__)
   constexpr unsigned long kAsimdDp = 1UL << 20;  // HWCAP_ASIMDDP of the kernel's hwcap.h
   if (isa == "dotprod") return (getauxval(AT_HWCAP) & kAsimdDp) != 0;

@@ -24,6 +24,44 @@ constexpr int kSums = 12;
 
 #if defined(__x86_64__)
 
+/// Products of tiles of 16 rows by 64 bytes, as tile registers hold them.
+__attribute__((target("amx-tile,amx-int8"))) uint32_t amx(uint64_t rounds) noexcept {
+  struct alignas(64) {
+    uint8_t palette = 1, start_row = 0, reserved[14] = {};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16};
+  } config;
+  alignas(64) static constexpr uint8_t kFactor[1024] = {1, 2, 3, 4};
+  alignas(64) uint32_t sums[256];
+  _tile_loadconfig(&config);
+  _tile_loadd(0, kFactor, 64);
+  _tile_loadd(1, kFactor, 64);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_zero(4);
+  _tile_zero(5);
+  for (uint64_t i = 0; i < rounds; ++i) {
+    _tile_dpbusd(2, 0, 1);
+    _tile_dpbusd(3, 0, 1);
+    _tile_dpbusd(4, 0, 1);
+    _tile_dpbusd(5, 0, 1);
+  }
+  uint32_t all = 0;
+  const auto add = [&] {
+    for (const uint32_t sum : sums) all ^= sum;
+  };
+  _tile_stored(2, sums, 64);
+  add();
+  _tile_stored(3, sums, 64);
+  add();
+  _tile_stored(4, sums, 64);
+  add();
+  _tile_stored(5, sums, 64);
+  add();
+  _tile_release();
+  return all;
+}
+
 __attribute__((target("avx512f,avx512vnni"))) uint32_t vnni512(uint64_t rounds) noexcept {
   __m512i sums[kSums];
   for (int i = 0; i < kSums; ++i) sums[i] = _mm512_set1_epi32(i * i);
@@ -172,6 +210,7 @@ uint32_t plain_products(uint64_t rounds) noexcept {
 
 PeakLoop peak_loop(std::string_view isa) noexcept {
 #if defined(__x86_64__)
+  if (isa == "amx") return {"tdpbusd, 16 x 64 bytes by 16", 4 * 16 * 64 * 16, amx};
   if (isa == "avx512vnni" || isa == "avx512bf16") return {"vpdpbusd, 512 bit", 64 * kSums, vnni512};
   if (isa == "avx512") return {"vpmaddubsw + vpmaddwd, 512 bit", 64 * kSums, madd512};
   if (isa == "avx2") return {"vpmaddubsw + vpmaddwd, 256 bit", 32 * kSums, madd256};
@@ -188,7 +227,7 @@ PeakLoop peak_loop(std::string_view isa) noexcept {
 
 uint64_t read_once(std::string_view isa, const std::byte* data, size_t n) noexcept {
 #if defined(__x86_64__)
-  if (isa.starts_with("avx512")) return read512(data, n);
+  if (isa.starts_with("avx512") || isa == "amx") return read512(data, n);
   if (isa == "avx2") return read256(data, n);
 #else
   static_cast<void>(isa);

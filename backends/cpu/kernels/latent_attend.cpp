@@ -1,10 +1,14 @@
 #include "backends/cpu/kernels/latent_attend.h"
 
+#include <cstring>
 #include <limits>
 
 #include "backends/cpu/simd/exp_f32.h"
 #include "backends/cpu/simd/latent_i8.h"
 #include "backends/cpu/simd/unroll.h"
+#if defined(__AMX_INT8__)
+#include "backends/cpu/simd/amx.h"
+#endif
 
 namespace minke::cpu::MINKE_ISA_NS {
 namespace {
@@ -58,6 +62,10 @@ struct Group {
   alignas(64) int32_t weights[kQuads][kLanes];    ///< four 7-bit weights each
   alignas(64) int32_t weights_start[kLanes];      ///< what sums with values start at
   alignas(64) float keep[kLanes], weight_step[kLanes];
+#if defined(__AMX_INT8__)
+  static_assert(kLatentGroup == kTileSize && kLatentKeys == kTilesAtOnce * kTileSize);
+  alignas(64) TileSums products;
+#endif
 };
 
 /// Asks for what is read next, some lines at each step, so that products hide the wait.
@@ -107,17 +115,36 @@ template <int kColumns, class Product>
   for (int j = 0; j < kKeyBlock; ++j) out[j] = sums[j];
 }
 
+/// sums[j], lane r: bytes of key `key` + j times those of row r of the group.
+[[gnu::always_inline]] inline void multiply_bytes(const Group& group, const LatentKeys& keys,
+                                                  int key, Ahead& ahead, VI (&sums)[kKeyBlock]) {
+  const int columns = padded_rank(keys.dims), in_group = key % kLatentGroup;
+#if defined(__AMX_INT8__)
+  for (int i = 0; i < columns / 4; i += kSteps) ahead.step();
+  MINKE_UNROLL
+  for (int j = 0; j < kKeyBlock; ++j)
+    sums[j] = add_i32(load_bytes(group.products[key / kLatentGroup][in_group + j]), group.start);
+#else
+  add_products<kVectorBytes>(
+      keys.bytes + (key - in_group) * columns + in_group * kVectorBytes, group.bytes, columns,
+      group.start, [](VI sum, VI k, VI q) { return dot_key(sum, k, q); }, ahead, sums);
+#endif
+}
+
 /// Fills scores; gives the largest of each row. poison becomes not-a-number where a score is not
 /// finite.
 VF score(Group& group, const LatentKeys& keys, int n_keys, Ahead& ahead, VF& poison) {
-  const int columns = padded_rank(keys.dims), words = padded_rope(keys.dims);
+  const int words = padded_rope(keys.dims);
   VF largest = splat(kLatentNoScore);
+#if defined(__AMX_INT8__)
+  const int columns = padded_rank(keys.dims);
+  multiply_lefts(keys.bytes, kLatentGroup * columns, n_keys / kLatentGroup, group.bytes,
+                 columns / kVectorBytes, group.products);
+#endif
   for (int key = 0; key < n_keys; key += kKeyBlock) {
     const int in_group = key % kLatentGroup, key_group = key - in_group;
     VI sums[kKeyBlock], rotated[kKeyBlock];
-    add_products<kVectorBytes>(
-        keys.bytes + key_group * columns + in_group * kVectorBytes, group.bytes, columns,
-        group.start, [](VI sum, VI k, VI q) { return dot_key(sum, k, q); }, ahead, sums);
+    multiply_bytes(group, keys, key, ahead, sums);
     add_products<2 * kLanes>(
         keys.rotated + key_group * words + in_group * 2 * kLanes, group.rotated, words,
         splat_i32(0), [](VI sum, VI k, VI q) { return dot_words(sum, k, q); }, ahead, rotated);
@@ -180,6 +207,39 @@ void round_weights(Group& group, int n_keys, VF largest) {
   for (int r = 0; r < kLanes; ++r) group.weights_start[r] *= -kFullBias;
 }
 
+#if defined(__AMX_INT8__)
+
+/// o * keep + weights * values.
+void add_values(Group& group, const LatentKeys& keys, int n_keys, int n_rows, float* o) {
+  static_assert(kQuads == kTileSize && kLanes == kTileSize);
+  alignas(64) int8_t weights[kTileSize][kLatentKeys];
+  std::memset(group.weights[n_keys / 4], 0, sizeof(group.weights[0]) * (kQuads - n_keys / 4));
+  transpose(reinterpret_cast<const uint8_t*>(group.weights), kVectorBytes,
+            reinterpret_cast<uint8_t*>(weights), kLatentKeys);
+  written_for_tiles();
+  const int rank = keys.dims.rank;
+  for (int first = 0; first < rank; first += kTilesAtOnce * kLanes) {
+    multiply_rights(weights[0], keys.values + first * kLatentKeys, group.products);
+    for (int r = 0; r < n_rows; ++r) {
+      const VI start = splat_i32(group.weights_start[r]);
+      const VF keep = splat(group.keep[r]), step = splat(group.weight_step[r]);
+      float* to = o + static_cast<ptrdiff_t>(r) * rank + first;
+      MINKE_UNROLL
+      for (int v = 0; v < kTilesAtOnce; ++v, to += kLanes) {
+        const VF added = to_float(add_i32(load_bytes(group.products[v][r]), start));
+        const int n = rank - first - v * kLanes;
+        if (n >= kLanes) {
+          store(to, madd(added, step, load(to) * keep));
+        } else if (n > 0) {
+          store_some(to, madd(added, step, load_some(to, n) * keep), n);
+        }
+      }
+    }
+  }
+}
+
+#else
+
 /// Rows row .. row + kR - 1 of o, kV vectors of columns from vector `first` on.
 template <int kR, int kV>
 [[gnu::always_inline]] inline void add_columns(const Group& group, const LatentKeys& keys,
@@ -241,6 +301,8 @@ void add_values(const Group& group, const LatentKeys& keys, int n_keys, int n_ro
   for (; row < n_rows; ++row) add_rows<1>(group, keys, n_keys / 4, row, o + row * rank);
 }
 
+#endif
+
 VF load_rows(const float* p, int n) { return n == kLanes ? load(p) : load_some(p, n); }
 void store_rows(float* p, VF v, int n) { n == kLanes ? store(p, v) : store_some(p, v, n); }
 
@@ -263,6 +325,10 @@ void attend_group(Group& group, const LatentKeys& keys, int n_keys, Ahead& ahead
 
 void attend_latent(const LatentQueries& queries, const LatentKeys& keys, int n_keys,
                    const LatentState& state, const LatentAhead& ahead) noexcept {
+#if defined(__AMX_INT8__)
+  const TileRegisters registers;
+  written_for_tiles();
+#endif
   const ptrdiff_t rank = padded_rank(keys.dims), rope = padded_rope(keys.dims);
   const int whole = (n_keys + kLatentGroup - 1) / kLatentGroup * kLatentGroup;
   Ahead steps(ahead, whole / kKeyBlock * static_cast<int>(rank / 4 + rope / 2) / kSteps);
