@@ -26,18 +26,28 @@ std::string_view cache_type_name(CacheType type) noexcept;
 /// By name, case-insensitive; nullopt if there is none.
 std::optional<CacheType> find_cache_type(std::string_view name) noexcept;
 
-/// A row: the latent values (c_kv), then the rotated ones, each part in whole blocks of its own
-/// format. Where a part does not fill its last block, zeros do.
+// Integers that share a scale are from minus these on to these. 128 products of two such 16-bit
+// numbers fit in 32 bits.
+inline constexpr float kInt8Levels = 127, kInt16Levels = 4095;
+/// Values whose largest magnitude is below this become integers of zero: levels divided by it must
+/// be finite.
+inline constexpr float kTinyMagnitude = 2e-35f;
+
+/// A row: the latent values (c_kv), then the rotated ones. A part is whole blocks of a format,
+/// where zeros fill the last block, or integers: their scale (f32), then one for each value.
+/// Integers are what attention works with (backends/cpu/kernels/latent.h), so it reads them as they
+/// are.
 class CacheRow {
  public:
   struct Part {
-    const FormatTraits* format;
+    const FormatTraits* format;  ///< Null: integers.
     size_t n_values, n_bytes;
   };
 
   CacheRow() = default;
   CacheRow(CacheType type, int n_latent, int n_rotated) noexcept;
 
+  bool holds_integers() const noexcept { return parts_[0].format == nullptr; }
   /// In the order of values and bytes, both of which follow each other without gaps.
   std::span<const Part> parts() const noexcept { return parts_; }
   size_t n_values() const noexcept { return parts_[0].n_values + parts_[1].n_values; }
@@ -45,7 +55,7 @@ class CacheRow {
 
   /// Whether each of the values (n_values) is a number within range(): not so in a working model.
   bool holds(const float* values) const noexcept;
-  /// The largest magnitude that all formats of the row can say: f32's, bf16's or f16's.
+  /// The largest magnitude that all parts of the row can say: f32's, bf16's (and integers') or f16's.
   float range() const noexcept { return range_; }
 
   /// values (n_values) to row (n_bytes), by the formats' own encoders. A row that does not hold its

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <functional>
 
+#include "runtime/cache_row.h"
 #include "tests/backends/cpu/kernel_support.h"
 
 namespace minke::test {
@@ -125,6 +126,55 @@ void bench(const cpu::KernelTable& table, DType dtype, int n_cols, double bandwi
   fmt::print("\n");
 }
 
+/// Attention of V2-Lite's 16 heads over cached rows: what a tile of 64 rows costs to pack, and
+/// to meet the queries of some tokens.
+void bench_attention(const cpu::KernelTable& table) {
+  constexpr cpu::LatentDims kDims{512, 64};
+  constexpr int kHeads = 16, kWidth = kDims.rank + kDims.rope, kTiles = 64;
+  std::mt19937 rng(2);
+  const auto floats = random_floats(rng, size_t{kTiles} * cpu::kLatentKeys * kWidth);
+  std::vector<uint16_t> halves(floats.size());
+  table.f32_to_f16(floats.data(), halves.data(), int(floats.size()));
+  AlignedBytes keys_bytes(cpu::latent_keys_bytes(kDims, table.lanes));
+  const auto keys = cpu::latent_keys_at(keys_bytes.data(), kDims, table.lanes);
+  const auto packing = [&](cpu::LatentRows type, const auto& rows) {
+    const size_t tile = rows.size() / kTiles;
+    return best_time(
+               [&] {
+                 for (size_t i = 0; i < kTiles; ++i)
+                   table.pack_latent_keys(type, &rows[i * tile], cpu::kLatentKeys, keys);
+               },
+               20) /
+           kTiles * 1e6;
+  };
+  const CacheRow row(CacheType::kQ8, kDims.rank, kDims.rope);
+  std::vector<std::byte> integers(size_t{kTiles} * cpu::kLatentKeys * row.n_bytes());
+  for (size_t i = 0; i < size_t{kTiles} * cpu::kLatentKeys; ++i)
+    row.encode(&floats[i * kWidth], &integers[i * row.n_bytes()]);
+  fmt::print("{:11} attention | pack f16 {:5.2f} us, q8 {:5.2f} us", table.name,
+             packing(cpu::LatentRows::kF16, halves), packing(cpu::LatentRows::kIntegers, integers));
+  for (const int n_tokens : {1, 4}) {
+    const int n_rows = n_tokens * kHeads;
+    AlignedBytes queries_bytes(cpu::latent_queries_bytes(kDims, table.lanes, n_rows));
+    const auto queries = cpu::latent_queries_at(queries_bytes.data(), kDims, table.lanes, n_rows);
+    table.pack_latent_queries(floats.data(), kWidth, n_rows, 0.1f, queries);
+    std::vector<float> m(size_t(n_rows), cpu::kLatentNoScore), l(size_t(n_rows), 0.0f),
+        o(size_t(n_rows) * kDims.rank, 0.0f);
+    const std::vector<int32_t> visible(size_t(n_rows), cpu::kLatentKeys);
+    const double seconds = best_time(
+        [&] {
+          for (int i = 0; i < kTiles; ++i)
+            table.attend_latent(queries, keys, cpu::kLatentKeys,
+                                {n_rows, visible.data(), m.data(), l.data(), o.data()}, {});
+        },
+        20);
+    const double products = double(kTiles) * cpu::kLatentKeys * n_rows * (kWidth + kDims.rank);
+    fmt::print(" | {} tokens: {:6.2f} us {:4.0f} G", n_tokens, seconds / kTiles * 1e6,
+               products / seconds / 1e9);
+  }
+  fmt::print("\n");
+}
+
 int run(int argc, char** argv) {
   std::vector<const cpu::KernelTable*> tables;
   for (int i = 1; i < argc; ++i) {
@@ -145,6 +195,7 @@ int run(int argc, char** argv) {
       "columns: activation rows: GB/s of weights and % of the read bandwidth of that "
       "minute, or 1e9 multiply-adds/s and % of the peak\n");
   for (const cpu::KernelTable* table : tables) {
+    bench_attention(*table);
     for (const auto& [dtype, n_cols] : {std::pair{DType::kQ4_K, 2048},
                                         {DType::kQ6_K, 2048},
                                         {DType::kQ5_0, 1408},

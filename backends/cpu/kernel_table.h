@@ -57,9 +57,9 @@ struct KernelTable {
   void (*decode_rows)(DType dtype, const void* rows, size_t row_stride, int n_rows, int n_values,
                       float* y, size_t y_stride) noexcept;
 
-  /// Attention over cached rows in integers, see kernels/latent.h. n_keys (1..64) rows of dtype
-  /// F32, F16 or BF16, one behind the other, to a tile; rows behind them become zeros.
-  void (*pack_latent_keys)(DType dtype, const void* rows, int n_keys,
+  /// Attention over cached rows in integers, see kernels/latent.h. n_keys (1..64) rows, one behind
+  /// the other, to a tile; rows behind them become zeros.
+  void (*pack_latent_keys)(LatentRows type, const void* rows, int n_keys,
                            const LatentKeys& keys) noexcept;
   /// n_rows query rows (rank + rope values, q_stride floats apart); `scale` is that of attention.
   void (*pack_latent_queries)(const float* q, size_t q_stride, int n_rows, float scale,

@@ -57,7 +57,7 @@ TEST_CASE("info: --json tells the configuration, the types and the memory of a c
   CHECK(json["context_memory"][1]["f16_bytes"] == 4096 * 31104);
   CHECK(json["context_memory"][1]["f32_bytes"] == 4096 * 2 * 31104);
   CHECK(json["context_memory"][1]["q8_0_bytes"] == 4096 * 27 * 576 / 32 * 34);
-  CHECK(json["context_memory"][1]["q8_bytes"] == 4096 * 27 * (16 * 34 + 2 * 64));
+  CHECK(json["context_memory"][1]["q8_bytes"] == 4096 * 27 * (4 + 512 + 4 + 2 * 64));
   CHECK(json["context_memory"][1]["fp8_bytes"] == 4096 * 27 * (8 * 68 + 2 * 34));
   CHECK(json["context_memory"][1]["q6_bytes"] == 4096 * 27 * (16 * 22 + 2 * 34));
   CHECK(json["context_memory"][1]["q4_bytes"] == 4096 * 27 * (16 * 18 + 2 * 34));

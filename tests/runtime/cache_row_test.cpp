@@ -57,7 +57,7 @@ TEST_CASE("bytes of a row, and how near it is to what was stored") {
   for (const Expected& e : {Expected{CacheType::kF32, 2048, 256, 0, 0},
                             {CacheType::kF16, 1024, 128, 3e-4, 3e-4},
                             {CacheType::kBF16, 1024, 128, 2e-3, 2e-3},
-                            {CacheType::kQ8, 16 * 34, 128, 6e-3, 3e-4},
+                            {CacheType::kQ8, 4 + 512, 4 + 128, 9e-3, 3e-4},
                             {CacheType::kQ8_0, 16 * 34, 2 * 34, 6e-3, 6e-3},
                             {CacheType::kFp8, 8 * 68, 2 * 34, 3e-2, 6e-3},
                             {CacheType::kQ6, 16 * 22, 2 * 34, 5e-2, 6e-3},
@@ -100,7 +100,8 @@ TEST_CASE("zeros and the smallest numbers stay small; large ones keep to their b
     CHECK(back[70] == doctest::Approx(1e4).epsilon(0.05));
     CHECK(back[kLatent + 40] == doctest::Approx(-1e4).epsilon(0.005));
     for (size_t i = 0; i < back.size(); ++i) {
-      const bool in_block = (i >= 64 && i < 128) || i >= kLatent + 32;  // of 32 or 64 values
+      // Of 32 or 64 values; or all share a scale.
+      const bool in_block = (i >= 64 && i < 128) || i >= kLatent + 32 || row.holds_integers();
       if (!in_block) CHECK(back[i] == usual[i]);
     }
   }
@@ -110,7 +111,7 @@ TEST_CASE("a row that is not all numbers within range becomes NaN, wherever the 
   for (const CacheType type : cache_types()) {
     CAPTURE(cache_type_name(type));
     const CacheRow row(type, 40, 24);
-    const bool wide = type == CacheType::kF32 || type == CacheType::kBF16;
+    const bool wide = type == CacheType::kF32 || type == CacheType::kBF16 || type == CacheType::kQ8;
     CHECK(row.range() >= (wide ? 3.38e38f : 65504.0f));
     CHECK(row.range() <= (wide ? std::numeric_limits<float>::max() : 65504.0f));
     for (const size_t at : {size_t{0}, size_t{39}, size_t{40}, size_t{63}}) {

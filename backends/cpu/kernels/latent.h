@@ -2,7 +2,8 @@
 //
 // A tile of 64 cached rows is rounded to int8 once, with one scale a row, and used by all queries:
 // as keys, and, interleaved by fours, as values. The rotated part of a row, whose few values can be
-// far larger than the others, has 13 bits and a scale of its own. Query rows are rounded alike. The
+// far larger than the others, has 13 bits and a scale of its own; a cache of type q8 keeps its rows
+// so. Query rows are rounded alike. The
 // weights of a tile's keys, each times its key's scale, are rounded to 7 bits of the largest of the
 // query row, and what rounding takes from one is given to the next, so that many small weights do
 // not get lost beside a large one. Integer sums are exact; a row's floats are added up in the order
@@ -29,6 +30,10 @@ struct LatentDims {
 constexpr bool latent_fits(const LatentDims& d) noexcept {
   return d.rank <= 32768 && d.rope <= 128 && d.rope % 2 == 0;
 }
+
+/// Cached rows as the kernels read them; kIntegers: as CacheRow keeps them, with bytes for the
+/// latent values and 16 bits for the rotated ones.
+enum class LatentRows : uint8_t { kF32, kF16, kBF16, kIntegers };
 
 /// A tile of cached rows. Vectors are of `lanes` dwords (KernelTable::lanes); columns are padded
 /// with zeros to whole vectors.

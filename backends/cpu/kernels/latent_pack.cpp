@@ -1,17 +1,14 @@
 #include "backends/cpu/kernels/latent_pack.h"
 
+#include <cstring>
+
 #include "backends/cpu/simd/latent_i8.h"
 #include "backends/cpu/simd/rows_f32.h"
 #include "backends/cpu/simd/unroll.h"
+#include "runtime/cache_row.h"
 
 namespace minke::cpu::MINKE_ISA_NS {
 namespace {
-
-/// Rows whose largest magnitude is below this become zeros: levels divided by it must be finite.
-constexpr float kTiny = 2e-35f;
-constexpr float kByteLevels = 127;
-/// 128 products of two such numbers still fit in 32 bits.
-constexpr float kWordLevels = 4095;
 
 /// Values are integer * scale; `inverse` is 1 / scale. scale is not-a-number if a value is not
 /// finite; both are 0 if all values are.
@@ -46,7 +43,7 @@ template <class Row>
 Scale find_scale(const typename Row::Element* x, int n, float levels) {
   const float largest = magnitude(Row{}, x, n);
   const float spoiled = largest * 0.0f;  // not-a-number if a value is not finite
-  if (largest < kTiny) return {0.0f, 0.0f};
+  if (largest < kTinyMagnitude) return {0.0f, 0.0f};
   return {largest / levels + spoiled, levels / largest};
 }
 
@@ -81,25 +78,80 @@ template <class Row>
 
 inline int whole_vectors(int n, int per_vector) { return (n + per_vector - 1) / per_vector; }
 
-/// Four rows from row `first` on, of which n are there; the others become zeros.
+// Readers of a cached row: its scales, and its columns from `at` on as a vector of integers.
+
 template <class Row>
-void pack_four(const typename Row::Element* x, int first, int n, const LatentKeys& keys) {
-  const LatentDims& d = keys.dims;
-  const typename Row::Element* rows[4];
-  VF factor[4], rotated_factor[4];
-  for (int r = 0; r < 4; ++r) {
-    // Rows that are not there: any values, times zero.
-    rows[r] = x + (r < n ? static_cast<ptrdiff_t>(r) * (d.rank + d.rope) : 0);
-    Scale scale{}, rotated{};
-    if (r < n) {
-      scale = find_scale<Row>(rows[r], d.rank, kByteLevels);
-      rotated = find_scale<Row>(rows[r] + d.rank, d.rope, kWordLevels);
-    }
-    keys.scale[first + r] = scale.scale;
-    keys.rotated_scale[first + r] = rotated.scale;
-    factor[r] = splat(scale.inverse);
-    rotated_factor[r] = splat(rotated.inverse);
+class FloatReader {
+ public:
+  FloatReader() = default;
+  FloatReader(const std::byte* row, const LatentDims& d)
+      : latent_(reinterpret_cast<const Element*>(row)),
+        rotated_(latent_ + d.rank),
+        bytes_scale_(find_scale<Row>(latent_, d.rank, kInt8Levels)),
+        words_scale_(find_scale<Row>(rotated_, d.rope, kInt16Levels)) {}
+  static constexpr ptrdiff_t row_bytes(const LatentDims& d) {
+    return (d.rank + d.rope) * static_cast<ptrdiff_t>(sizeof(Element));
   }
+  float scale() const { return bytes_scale_.scale; }
+  float rotated_scale() const { return words_scale_.scale; }
+  VI bytes(int at, int rank) const {
+    return load_as_bytes<Row>(latent_, at, rank, splat(bytes_scale_.inverse));
+  }
+  VI words(int at, int rope) const {
+    return load_as_words<Row>(rotated_, at, rope, splat(words_scale_.inverse));
+  }
+
+ private:
+  using Element = typename Row::Element;
+  const Element *latent_, *rotated_;
+  Scale bytes_scale_, words_scale_;
+};
+
+/// n bytes, and zeros behind them if they are less than a vector.
+inline VI load_first_bytes(const std::byte* p, int n) {
+  if (n >= kVectorBytes) return load_bytes(p);
+  std::byte bytes[kVectorBytes] = {};
+  std::memcpy(bytes, p, static_cast<size_t>(n));
+  return load_bytes(bytes);
+}
+
+class IntegerReader {
+ public:
+  IntegerReader() = default;
+  IntegerReader(const std::byte* row, const LatentDims& d)
+      : latent_(row + sizeof(float)), rotated_(latent_ + d.rank + sizeof(float)) {}
+  static constexpr ptrdiff_t row_bytes(const LatentDims& d) {
+    return 2 * static_cast<ptrdiff_t>(sizeof(float)) + d.rank + 2 * d.rope;
+  }
+  float scale() const { return scale_before(latent_); }
+  float rotated_scale() const { return scale_before(rotated_); }
+  VI bytes(int at, int rank) const {
+    return order_bytes(load_first_bytes(latent_ + at, rank - at));
+  }
+  VI words(int at, int rope) const {
+    return order_words(load_first_bytes(rotated_ + 2 * at, 2 * (rope - at)));
+  }
+
+ private:
+  static float scale_before(const std::byte* p) {
+    float scale;
+    std::memcpy(&scale, p - sizeof(scale), sizeof(scale));
+    return scale;
+  }
+  const std::byte *latent_, *rotated_;
+};
+
+/// Four rows from row `first` on, of which n are there; the others become zeros.
+template <class Reader>
+void pack_four(const std::byte* x, int first, int n, const LatentKeys& keys) {
+  const LatentDims& d = keys.dims;
+  Reader rows[4];
+  for (int r = 0; r < 4; ++r) {
+    rows[r] = Reader(x + (r < n ? r * Reader::row_bytes(d) : 0), d);
+    keys.scale[first + r] = r < n ? rows[r].scale() : 0.0f;
+    keys.rotated_scale[first + r] = r < n ? rows[r].rotated_scale() : 0.0f;
+  }
+  const VI zeros = splat_i32(0);
   // Where these keys are in their group of sixteen.
   const int group = first / kLatentGroup, in_group = first % kLatentGroup;
   uint8_t* bytes = keys.bytes +
@@ -110,7 +162,7 @@ void pack_four(const typename Row::Element* x, int first, int n, const LatentKey
     VI v[4], interleaved[4];
     MINKE_UNROLL
     for (int r = 0; r < 4; ++r) {
-      v[r] = biased(load_as_bytes<Row>(rows[r], at, d.rank, factor[r]));
+      v[r] = biased(r < n ? rows[r].bytes(at, d.rank) : zeros);
       store_bytes(bytes + r * kVectorBytes, v[r]);
     }
     interleave(v, interleaved);
@@ -126,19 +178,18 @@ void pack_four(const typename Row::Element* x, int first, int n, const LatentKey
                      group * kLatentGroup * whole_vectors(d.rope, 2 * kLanes) * 2 * kLanes +
                      (in_group + r) * 2 * kLanes;
     for (int at = 0; at < d.rope; at += 2 * kLanes, words += kLatentGroup * 2 * kLanes)
-      store_bytes(words, load_as_words<Row>(rows[r] + d.rank, at, d.rope, rotated_factor[r]));
+      store_bytes(words, r < n ? rows[r].words(at, d.rope) : zeros);
   }
 }
 
-template <class Row>
+template <class Reader>
 void pack_keys(const void* rows, int n_keys, const LatentKeys& keys) {
-  const auto* x = static_cast<const typename Row::Element*>(rows);
+  const auto* x = static_cast<const std::byte*>(rows);
   // Queries meet keys by sixteens; those beyond the last are zeros.
   const int end = (n_keys + kLatentGroup - 1) / kLatentGroup * kLatentGroup;
   for (int key = 0; key < end; key += 4)
-    pack_four<Row>(
-        x + static_cast<ptrdiff_t>(key < n_keys ? key : 0) * (keys.dims.rank + keys.dims.rope), key,
-        n_keys - key, keys);
+    pack_four<Reader>(x + (key < n_keys ? key : 0) * Reader::row_bytes(keys.dims), key,
+                      n_keys - key, keys);
 }
 
 /// A group of query rows, of which n are there.
@@ -150,8 +201,8 @@ void pack_group(const float* q, size_t q_stride, int n, float scale, const Laten
     const float* row = q + static_cast<size_t>(r) * q_stride;
     Scale bytes{}, words{};
     if (r < n) {
-      bytes = find_scale<RowF32>(row, d.rank, kByteLevels);
-      words = find_scale<RowF32>(row + d.rank, d.rope, kWordLevels);
+      bytes = find_scale<RowF32>(row, d.rank, kInt8Levels);
+      words = find_scale<RowF32>(row + d.rank, d.rope, kInt16Levels);
     }
     queries.scale[group * kLanes + r] = bytes.scale * scale;
     queries.rotated_scale[group * kLanes + r] = words.scale * scale;
@@ -189,10 +240,18 @@ void pack_group(const float* q, size_t q_stride, int n, float scale, const Laten
 
 }  // namespace
 
-void pack_latent_keys(DType dtype, const void* rows, int n_keys, const LatentKeys& keys) noexcept {
-  if (dtype == DType::kF16) return pack_keys<RowF16>(rows, n_keys, keys);
-  if (dtype == DType::kBF16) return pack_keys<RowBF16>(rows, n_keys, keys);
-  pack_keys<RowF32>(rows, n_keys, keys);
+void pack_latent_keys(LatentRows type, const void* rows, int n_keys,
+                      const LatentKeys& keys) noexcept {
+  switch (type) {
+    case LatentRows::kF32:
+      return pack_keys<FloatReader<RowF32>>(rows, n_keys, keys);
+    case LatentRows::kF16:
+      return pack_keys<FloatReader<RowF16>>(rows, n_keys, keys);
+    case LatentRows::kBF16:
+      return pack_keys<FloatReader<RowBF16>>(rows, n_keys, keys);
+    case LatentRows::kIntegers:
+      return pack_keys<IntegerReader>(rows, n_keys, keys);
+  }
 }
 
 void pack_latent_queries(const float* q, size_t q_stride, int n_rows, float scale,

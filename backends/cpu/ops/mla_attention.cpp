@@ -7,6 +7,25 @@
 
 namespace minke::cpu {
 
+namespace {
+
+/// n rows, one behind the other.
+void decode_block(const KernelTable& kernels, const CacheRow& row, const std::byte* bytes, int n,
+                  float* to) noexcept {
+  if (row.holds_integers()) {
+    for (int r = 0; r < n; ++r, bytes += row.n_bytes(), to += row.n_values()) row.decode(bytes, to);
+    return;
+  }
+  for (const CacheRow::Part& part : row.parts()) {
+    kernels.decode_rows(part.format->dtype, bytes, row.n_bytes(), n,
+                        static_cast<int>(part.n_values), to, row.n_values());
+    bytes += part.n_bytes;
+    to += part.n_values;
+  }
+}
+
+}  // namespace
+
 void load_latent(const KernelTable& kernels, LatentCache& cache, const SequenceSlice& slice,
                  int layer, int position, int n, float* out) noexcept {
   const CacheRow& row = cache.row_layout();
@@ -15,12 +34,7 @@ void load_latent(const KernelTable& kernels, LatentCache& cache, const SequenceS
     const int rows = std::min(n - done, LatentCache::kBlockTokens);
     const std::byte* bytes = cache.row_at(layer, slice, position + done);
     float* to = out + static_cast<size_t>(done) * width;
-    for (const CacheRow::Part& part : row.parts()) {
-      kernels.decode_rows(part.format->dtype, bytes, row.n_bytes(), rows,
-                          static_cast<int>(part.n_values), to, width);
-      bytes += part.n_bytes;
-      to += part.n_values;
-    }
+    decode_block(kernels, row, bytes, rows, to);
     done += rows;
   }
 }

@@ -1,5 +1,6 @@
 // The inner loop of the absorbed form: some query rows against pieces of a sequence's cached rows.
 #include <algorithm>
+#include <optional>
 
 #include "backends/cpu/ops/mla.h"
 
@@ -75,6 +76,14 @@ bool attend_in_floats(const AbsorbedTask& task, const MlaDims& d, LatentCache& c
   return true;
 }
 
+/// How the kernel is to read cached rows; nullopt: they must be decoded first.
+std::optional<LatentRows> readable_rows(CacheType type) noexcept {
+  if (type == CacheType::kF16) return LatentRows::kF16;
+  if (type == CacheType::kBF16) return LatentRows::kBF16;
+  if (type == CacheType::kQ8) return LatentRows::kIntegers;
+  return std::nullopt;
+}
+
 bool attend_in_integers(const AbsorbedTask& task, const MlaDims& d, LatentCache& cache,
                         std::byte* storage, const SoftmaxState& state, Worker& worker) noexcept {
   const KernelTable& kernels = worker.kernels();
@@ -83,20 +92,18 @@ bool attend_in_integers(const AbsorbedTask& task, const MlaDims& d, LatentCache&
   const int n_rows = task.n_tokens * d.n_heads;
   const LatentKeys keys = latent_keys_at(tile.keys, dims, kernels.lanes);
   const LatentQueries queries = latent_queries_at(tile.queries, dims, kernels.lanes, n_rows);
-  const DType dtype = cache.row_layout().parts()[0].format->dtype;
-  const bool halves =
-      cache.config().type == CacheType::kF16 || cache.config().type == CacheType::kBF16;
+  const std::optional<LatentRows> as_they_are = readable_rows(cache.config().type);
   kernels.pack_latent_queries(task.q, static_cast<size_t>(d.latent()), n_rows, d.scale, queries);
   state.reset(n_rows);
   std::fill_n(state.m, n_rows, kLatentNoScore);
   for (int key = task.begin; key < task.end; key += kLatentKeys) {
     if (!worker.goes_on()) return false;
     const int n = std::min(kLatentKeys, task.end - key);
-    if (halves) {
-      kernels.pack_latent_keys(dtype, cache.row_at(d.layer, *task.slice, key), n, keys);
+    if (as_they_are) {
+      kernels.pack_latent_keys(*as_they_are, cache.row_at(d.layer, *task.slice, key), n, keys);
     } else {
       load_latent(kernels, cache, *task.slice, d.layer, key, n, tile.latent);
-      kernels.pack_latent_keys(DType::kF32, tile.latent, n, keys);
+      kernels.pack_latent_keys(LatentRows::kF32, tile.latent, n, keys);
     }
     for (int r = 0; r < n_rows; ++r) tile.visible[r] = visible_keys(task, d.n_heads, r, key, n);
     const int next = std::min(kLatentKeys, task.end - key - n);

@@ -83,6 +83,7 @@ void rope(const OpRun& run, Worker& worker) noexcept {
 /// As CacheRow::encode does, but halves by vectors.
 void store_row(const KernelTable& kernels, const CacheRow& row, const float* values,
                std::byte* to) noexcept {
+  if (row.holds_integers()) return row.encode(values, to);
   const DType dtype = row.parts()[0].format->dtype;
   const bool halves = dtype == row.parts()[1].format->dtype &&
                       (dtype == DType::kF16 || dtype == DType::kBF16) && row.holds(values);

@@ -21,6 +21,14 @@ inline VI pack_bytes(VF a, VF b, VF c, VF d) {
 inline VI pack_words(VF a, VF b) {
   return _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
 }
+/// Integers in the order of their columns, in the order that pack_bytes() and pack_words() give.
+inline VI order_bytes(VI v) {
+  const VI from = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_permutexvar_epi32(from, v);
+}
+inline VI order_words(VI v) {
+  return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7), v);
+}
 
 /// out[i], lane c = byte of column kLanes * i + c of rows 0 to 3, which pack_bytes() gave.
 inline void interleave(const VI (&row)[4], VI (&out)[4]) {
@@ -52,6 +60,10 @@ inline VI pack_bytes(VF a, VF b, VF c, VF d) {
 inline VI pack_words(VF a, VF b) {
   return _mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
 }
+inline VI order_bytes(VI v) {
+  return _mm256_permutevar8x32_epi32(v, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
+}
+inline VI order_words(VI v) { return _mm256_permute4x64_epi64(v, 0xD8); }
 
 inline void interleave(const VI (&row)[4], VI (&out)[4]) {
   const VI lo01 = _mm256_unpacklo_epi8(row[0], row[1]), hi01 = _mm256_unpackhi_epi8(row[0], row[1]);
@@ -73,6 +85,8 @@ inline VI pack_words(VF a, VF b) { return vreinterpretq_s32_s16(words_of(a, b));
 inline VI pack_bytes(VF a, VF b, VF c, VF d) {
   return vreinterpretq_s32_s8(vcombine_s8(vqmovn_s16(words_of(a, b)), vqmovn_s16(words_of(c, d))));
 }
+inline VI order_bytes(VI v) { return v; }
+inline VI order_words(VI v) { return v; }
 
 inline void interleave(const VI (&row)[4], VI (&out)[4]) {
   const auto bytes = [&](int i) { return vreinterpretq_s8_s32(row[i]); };
@@ -122,6 +136,8 @@ inline VI pack_words(VF a, VF b) {
   for (int i = 0; i < 2 * kLanes; ++i) words[i] = static_cast<int16_t>(values[i]);
   return load_bytes(words);
 }
+inline VI order_bytes(VI v) { return v; }
+inline VI order_words(VI v) { return v; }
 
 inline void interleave(const VI (&row)[4], VI (&out)[4]) {
   for (int i = 0; i < 4; ++i)

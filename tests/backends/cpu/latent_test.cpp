@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "runtime/cache_row.h"
 #include "tests/backends/cpu/kernel_support.h"
 
 namespace minke::test {
@@ -46,7 +47,7 @@ Result attend(const KernelTable& table, const LatentCase& c) {
   table.pack_latent_queries(c.queries.data(), size_t(c.width()), c.n_rows, c.scale, queries);
   for (int key = 0; key < c.n_keys; key += cpu::kLatentKeys) {
     const int n = std::min(cpu::kLatentKeys, c.n_keys - key);
-    table.pack_latent_keys(DType::kF32, &c.keys[size_t(key * c.width())], n, keys);
+    table.pack_latent_keys(cpu::LatentRows::kF32, &c.keys[size_t(key * c.width())], n, keys);
     std::vector<int32_t> visible;
     for (const int v : c.visible) visible.push_back(std::clamp(v - key, 0, n));
     table.attend_latent(queries, keys, n,
@@ -183,6 +184,39 @@ TEST_CASE("latent attention tells of what is not finite") {
   }
 }
 
+TEST_CASE("keys of integers are packed as they are") {
+  std::mt19937 rng(10);
+  for (const LatentDims dims : {LatentDims{512, 64}, LatentDims{100, 34}}) {
+    constexpr int kRows = 7;
+    const CacheRow row(CacheType::kQ8, dims.rank, dims.rope);
+    const auto values = random_floats(rng, kRows * row.n_values());
+    std::vector<std::byte> rows(kRows * row.n_bytes());
+    std::vector<float> floats(values.size());
+    for (size_t r = 0; r < kRows; ++r) {
+      row.encode(&values[r * row.n_values()], &rows[r * row.n_bytes()]);
+      row.decode(&rows[r * row.n_bytes()], &floats[r * row.n_values()]);
+    }
+    for (const KernelTable* table : cpu::available_kernels()) {
+      CAPTURE(std::string_view(table->name));
+      const size_t n_bytes = cpu::latent_keys_bytes(dims, table->lanes);
+      AlignedBytes a(n_bytes), b(n_bytes);
+      const auto integers = cpu::latent_keys_at(a.data(), dims, table->lanes);
+      const auto rounded = cpu::latent_keys_at(b.data(), dims, table->lanes);
+      table->pack_latent_keys(cpu::LatentRows::kIntegers, rows.data(), kRows, integers);
+      table->pack_latent_keys(cpu::LatentRows::kF32, floats.data(), kRows, rounded);
+      // The floats were integers: rounding them gives these again, with the same scales but for the
+      // rounding of a product and a division.
+      for (int r = 0; r < 16; ++r) {
+        CHECK(integers.scale[r] == doctest::Approx(rounded.scale[r]).epsilon(1e-6));
+        CHECK(integers.rotated_scale[r] == doctest::Approx(rounded.rotated_scale[r]).epsilon(1e-6));
+        CHECK((integers.scale[r] != 0) == (r < kRows));
+      }
+      const auto n_integers = size_t(reinterpret_cast<char*>(integers.scale) - static_cast<char*>(a.data()));
+      CHECK(std::memcmp(a.data(), b.data(), n_integers) == 0);
+    }
+  }
+}
+
 TEST_CASE("keys of half types are packed as their f32 values") {
   std::mt19937 rng(9);
   const LatentDims dims{100, 34};
@@ -199,9 +233,9 @@ TEST_CASE("keys of half types are packed as their f32 values") {
       CAPTURE(std::string_view(table->name));
       const size_t n_bytes = cpu::latent_keys_bytes(dims, table->lanes);
       AlignedBytes a(n_bytes), b(n_bytes);
-      table->pack_latent_keys(dtype, halves.data(), 5,
-                              cpu::latent_keys_at(a.data(), dims, table->lanes));
-      table->pack_latent_keys(DType::kF32, floats.data(), 5,
+      table->pack_latent_keys(dtype == DType::kF16 ? cpu::LatentRows::kF16 : cpu::LatentRows::kBF16,
+                              halves.data(), 5, cpu::latent_keys_at(a.data(), dims, table->lanes));
+      table->pack_latent_keys(cpu::LatentRows::kF32, floats.data(), 5,
                               cpu::latent_keys_at(b.data(), dims, table->lanes));
       CHECK(std::memcmp(a.data(), b.data(), n_bytes) == 0);
     }
