@@ -2,9 +2,10 @@
 
 #include <cstring>
 
+#include "backends/cpu/kernels/decode_blocks.h"
 #include "backends/cpu/kernels/unpack.h"
 #include "backends/cpu/kernels/vector.h"
-#include "quant/f8_e4m3.h"
+#include "quant/format.h"
 
 namespace minke::cpu::MINKE_ISA_NS {
 namespace {
@@ -13,18 +14,6 @@ constexpr int kChunk = 512;  // values unpacked at a time
 constexpr int kMaxGroups = kChunk / 16;
 
 inline int smaller(int a, int b) { return a < b ? a : b; }
-
-void decode_e4m3(const BlockF8_E4M3* block, int n, float* y) {
-  constexpr int kLen = static_cast<int>(BlockF8_E4M3::kLen);
-  for (; n > 0; n -= kLen, y += kLen, ++block) {
-    const float scale = block->scale;
-    if (n >= kLen) {
-      for (int i = 0; i < kLen; ++i) y[i] = scale * e4m3_to_f32(block->codes[i]);
-    } else {
-      for (int i = 0; i < n; ++i) y[i] = scale * e4m3_to_f32(block->codes[i]);
-    }
-  }
-}
 
 /// Groups of kGroup values that share a scale. The same operations as those of the formats' own
 /// decoders, so that cached rows have the same bits on every instruction set.
@@ -68,17 +57,18 @@ void decode_blocks(const Unpacker& u, const std::byte* blocks, int n, float* y) 
 
 void decode_rows(DType dtype, const void* rows, size_t row_stride, int n_rows, int n_values,
                  float* y, size_t y_stride) noexcept {
+  const DecodeRow decode_row = find_decode_row(dtype);
   const Unpacker* unpacker = find_unpacker(dtype);
   const auto* row = static_cast<const std::byte*>(rows);
   for (int r = 0; r < n_rows; ++r, row += row_stride, y += y_stride) {
-    if (unpacker != nullptr)
+    if (decode_row != nullptr)
+      decode_row(row, n_values, y);
+    else if (unpacker != nullptr)
       decode_blocks(*unpacker, row, n_values, y);
     else if (dtype == DType::kF16)
       f16_to_f32_row(reinterpret_cast<const uint16_t*>(row), y, n_values);
     else if (dtype == DType::kBF16)
       bf16_to_f32_row(reinterpret_cast<const uint16_t*>(row), y, n_values);
-    else if (dtype == DType::kF8_E4M3)
-      decode_e4m3(reinterpret_cast<const BlockF8_E4M3*>(row), n_values, y);
     else  // F32
       std::memcpy(y, row, static_cast<size_t>(n_values) * sizeof(float));
   }
