@@ -2,8 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <random>
 
 using namespace minke;
@@ -58,5 +60,43 @@ TEST_CASE("what any scale made of e4m3 numbers comes back to the bit") {
     CAPTURE(turn);
     CAPTURE(block.scale);
     FAIL("changed");
+  }
+}
+
+TEST_CASE(
+    "other values get the best of eight scales, which bring the largest to the upper numbers") {
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal;
+  for (int turn = 0; turn < 2000; ++turn) {
+    float x[64], importance[64], largest = 0;
+    const float size = std::exp(10 * normal(random));
+    for (int i = 0; i < 64; ++i) {
+      x[i] = size * std::exp(2 * normal(random)) * normal(random);
+      if (turn % 5 == 0 && random() % 2 == 0) x[i] = 0;
+      importance[i] = turn % 2 == 0 ? 1.0f : std::fabs(normal(random));
+      largest = std::max(largest, std::fabs(x[i]));
+    }
+    BlockF8_E4M3 best{};
+    double least = std::numeric_limits<double>::infinity();
+    for (const float upper : {448.0f, 416.0f, 384.0f, 352.0f, 320.0f, 288.0f, 256.0f, 240.0f}) {
+      BlockF8_E4M3 block;
+      block.scale = largest / upper;
+      const double inverse = 1.0 / double{block.scale};
+      double error = 0;
+      for (int i = 0; i < 64; ++i) {
+        block.codes[i] = f32_to_e4m3(static_cast<float>(double{x[i]} * inverse));
+        const double r = double{x[i]} - double{block.scale * e4m3_to_f32(block.codes[i])};
+        error += r * r * double{importance[i]};
+      }
+      if (error < least) {
+        least = error;
+        best = block;
+      }
+    }
+    BlockF8_E4M3 block;
+    encode_block(x, turn % 2 == 0 ? nullptr : importance, block);
+    if (std::memcmp(&block, &best, sizeof(block)) == 0) continue;
+    CAPTURE(turn);
+    FAIL("not the best");
   }
 }
