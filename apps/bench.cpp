@@ -187,7 +187,7 @@ Action setup_bench(CommandLine& line) {
                         ->take_all()
                         ->type_name("PP,TG"));
   add_list(app, "-d,--n-depth", plan.n_depths, 0, kMaxTokens,
-           "Tokens that the cache holds before a test; 0 if not said");
+           "Tokens that the cache holds before a test, made up; 0 if not said");
   add_list(app, "--parallel", plan.n_sequences, 1, kMaxSequences,
            "Sequences, each with its own tokens, that generate side by side; 1 if not said");
   line.alias("-np", app.get_option("--parallel"));

@@ -55,8 +55,8 @@ TEST_CASE("run: greedy answers with every type of the cache") {
 TEST_CASE("bench: lists of types of the cache, and wrong ones") {
   const std::string model = tiny_model_file().string();
   const auto bench = [&](const std::string& types) {
-    return run_minke({"bench", "-m", model, "-p", "8", "-n", "0", "-r", "1", "-t", "1", "-o",
-                      "jsonl", "-ctk", types});
+    return run_minke({"bench", "-m", model, "-p", "8", "-n", "0", "-d", "70", "-r", "1", "-t", "1",
+                      "-o", "jsonl", "-ctk", types});
   };
   const std::string types = all_types();
   const RunResult result = bench(types.substr(0, types.size() - 1));
