@@ -144,7 +144,7 @@ TEST_CASE("files that the documents name exist") {
     // `folder/file` in backquotes, without placeholders.
     for (const std::string& path :
          matches(text,
-                 "`((?:quant|runtime|backends|models|convert|apps|tests|cmake|tools|\\.ci)"
+                 "`((?:quant|runtime|backends|models|convert|apps|tests|cmake|docs|tools|\\.ci)"
                  "/[A-Za-z0-9_./-]*)`")) {
       paths.push_back(path);
     }
