@@ -28,15 +28,15 @@ class Lanes {
     for (const Lane& lane : lanes_) runner_->cache().truncate(lane.sequence, n_tokens);
   }
 
-  /// As if n tokens of each sequence had been read: puts made-up rows into the cache. What they
-  /// hold makes no difference to the speed, and to read so many would take far longer than the
-  /// test.
+  /// As if n tokens of each sequence had been read: puts made-up rows into the cache. Attention
+  /// is as fast whatever they hold, and to read so many tokens would take far longer than the test.
   Status fill(int n) {
     constexpr size_t kRows = 64;
     LatentCache& cache = runner_->cache();
     const CacheRow& layout = cache.row_layout();
     std::mt19937 random(2);
     std::normal_distribution<float> any;
+    size_t lane_number = 0;
     std::vector<float> values(layout.n_values());
     std::vector<std::byte> rows(kRows * layout.n_bytes());
     for (size_t r = 0; r < kRows; ++r) {
@@ -47,9 +47,11 @@ class Lanes {
       MINKE_ASSIGN(const SequenceSlice slice, cache.extend(lane.sequence, n));
       for (int layer = 0; layer < cache.config().n_layers; ++layer)
         for (int i = 0; i < n; ++i)
-          std::memcpy(cache.row_at(layer, slice, slice.first_position + i),
-                      &rows[static_cast<size_t>(layer + i) % kRows * layout.n_bytes()],
-                      layout.n_bytes());
+          std::memcpy(
+              cache.row_at(layer, slice, slice.first_position + i),
+              &rows[(lane_number + static_cast<size_t>(layer + i)) % kRows * layout.n_bytes()],
+              layout.n_bytes());
+      ++lane_number;  // the next sequence has other rows in the same places
     }
     return {};
   }

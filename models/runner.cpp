@@ -108,7 +108,11 @@ Result<std::span<const float>> Runner::forward(std::span<const Item> items,
                   slices_, cache_.get(), watch ? &watch : nullptr};
   Result<std::span<const float>> logits = plan_->run(step);
   if (logits && !std::ranges::all_of(*logits, [](float x) { return std::isfinite(x); }))
-    logits = tl::unexpected<Error>(locate_non_finite(step));
+    logits = tl::unexpected<Error>(
+        std::ranges::any_of(items, &Item::one_by_one)
+            ? Error{Errc::kContent, fmt::format("{}: a guess gives NaN or infinity",
+                                                printable_path(model_->file().path()))}
+            : locate_non_finite(step));
   if (!logits) forget(items);
   return logits;
 }

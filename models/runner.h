@@ -40,8 +40,9 @@ class Runner {
 
   /// All items' tokens together are at most n_batch, their outputs at most max_outputs(). Gives the
   /// logits (outputs, n_vocab), in order, valid until the next call. Errors: kMemory (the cache is
-  /// full), kContent (NaN or infinity, with the layer where it began), kCancelled (by the watcher),
-  /// those of the backend; the cache is as before the call then.
+  /// full), kContent (NaN or infinity; with the layer where it began, unless an item is one_by_one:
+  /// then the step can be run again without guesses), kCancelled (by the watcher), those of the
+  /// backend; the cache is as before the call then.
   Result<std::span<const float>> forward(std::span<const Item> items, const StepWatch& watch = {});
 
   LatentCache& cache() noexcept { return *cache_; }

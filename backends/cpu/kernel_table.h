@@ -58,7 +58,7 @@ struct KernelTable {
                       float* y, size_t y_stride) noexcept;
 
   /// Attention over cached rows in integers, see kernels/latent.h. n_keys (1..64) rows, one behind
-  /// the other, to a tile; rows behind them become zeros.
+  /// the other, to a tile; rows behind them, up to a multiple of 16, become zeros.
   void (*pack_latent_keys)(LatentRows type, const void* rows, int n_keys,
                            const LatentKeys& keys) noexcept;
   /// n_rows query rows (rank + rope values, q_stride floats apart); `scale` is that of attention.

@@ -26,11 +26,13 @@ constexpr int kSums = 12;
 
 /// Products of tiles of 16 rows by 64 bytes, as tile registers hold them.
 __attribute__((target("amx-tile,amx-int8"))) uint32_t amx(uint64_t rounds) noexcept {
-  struct alignas(64) {
+  struct Config {
     uint8_t palette = 1, start_row = 0, reserved[14] = {};
     uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64};
     uint8_t rows[16] = {16, 16, 16, 16, 16, 16};
-  } config;
+  };
+  // A constant: GCC 12 does not know that all of it is read.
+  alignas(64) static constexpr Config config{};
   alignas(64) static constexpr uint8_t kFactor[1024] = {1, 2, 3, 4};
   alignas(64) uint32_t sums[256];
   _tile_loadconfig(&config);

@@ -90,7 +90,7 @@ TEST_CASE("guesses whose logits are NaN are dropped, and nobody's answer suffers
     PoisonBackend poisoned(*f.backend, Poison::kGuesses);
     const auto engine = make_engine(*f.model, poisoned, 256, 2);
     const auto outcomes = run_all(*engine, requests);
-    CHECK(poisoned.n_poisoned() > 40);
+    CHECK(poisoned.n_poisoned() > 20);
     for (size_t i = 0; i < requests.size(); ++i) {
       CHECK(outcomes[i].last.reason == FinishReason::kMaxTokens);
       CHECK(outcomes[i].tokens == expected[i].tokens);

@@ -39,8 +39,8 @@ enum class LatentRows : uint8_t { kF32, kF16, kBF16, kIntegers };
 /// with zeros to whole vectors.
 struct LatentKeys {
   LatentDims dims;
-  uint8_t* bytes;        ///< (rank / (4 lanes), 64, 4 lanes) as the instruction set wants bytes
-  int16_t* rotated;      ///< (rope / (2 lanes), 64, 2 lanes)
+  uint8_t* bytes;        ///< (4, rank / (4 lanes), 16, 4 lanes) as the instruction set wants it
+  int16_t* rotated;      ///< (4, rope / (2 lanes), 16, 2 lanes)
   uint8_t* values;       ///< (rank / lanes, 16, lanes, 4): the bytes of four rows side by side
   float* scale;          ///< (64) of the bytes
   float* rotated_scale;  ///< (64)

@@ -213,7 +213,9 @@ void round_weights(Group& group, int n_keys, VF largest) {
 void add_values(Group& group, const LatentKeys& keys, int n_keys, int n_rows, float* o) {
   static_assert(kQuads == kTileSize && kLanes == kTileSize);
   alignas(64) int8_t weights[kTileSize][kLatentKeys];
-  std::memset(group.weights[n_keys / 4], 0, sizeof(group.weights[0]) * (kQuads - n_keys / 4));
+  // Values behind the last keys are whatever was there; times zero they are nothing.
+  std::memset(&group.weights[0][0] + n_keys / 4 * kLanes, 0,
+              sizeof(group.weights[0]) * static_cast<size_t>(kQuads - n_keys / 4));
   transpose(reinterpret_cast<const uint8_t*>(group.weights), kVectorBytes,
             reinterpret_cast<uint8_t*>(weights), kLatentKeys);
   written_for_tiles();

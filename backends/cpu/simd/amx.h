@@ -42,7 +42,8 @@ class TileRegisters {
 };
 
 // The macros want literal register numbers. GCC 12 does not know that they read memory: who has
-// just written what they read says so with written_for_tiles().
+// just written what they read says so with written_for_tiles(). It does know that storing a tile
+// may write any memory, so what is written behind store_sums() stays behind the loads before it.
 
 inline void written_for_tiles() { asm volatile("" ::: "memory"); }
 

@@ -73,11 +73,11 @@ TEST_CASE("decode_rows: all other formats, to rounding") {
   }
 }
 
-TEST_CASE("decode_rows: a row of ones is not a number, in every type of the cache") {
+TEST_CASE("decode_rows: a row of ones is not a number, in every type of blocks") {
   for (const CacheType type : cache_types()) {
     CAPTURE(cache_type_name(type));
     const CacheRow row(type, 128, 64);
-    if (row.holds_integers()) continue;  // its scales, which are floats, are read as they are
+    if (row.holds_integers()) continue;  // attention reads it as it is: see latent_test.cpp
     const std::vector<std::byte> bytes(row.n_bytes(), std::byte{0xff});
     for (const KernelTable* table : cpu::available_kernels()) {
       CAPTURE(std::string_view(table->name));

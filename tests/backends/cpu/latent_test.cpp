@@ -211,8 +211,35 @@ TEST_CASE("keys of integers are packed as they are") {
         CHECK(integers.rotated_scale[r] == doctest::Approx(rounded.rotated_scale[r]).epsilon(1e-6));
         CHECK((integers.scale[r] != 0) == (r < kRows));
       }
-      const auto n_integers = size_t(reinterpret_cast<char*>(integers.scale) - static_cast<char*>(a.data()));
+      const auto n_integers =
+          size_t(reinterpret_cast<char*>(integers.scale) - static_cast<char*>(a.data()));
       CHECK(std::memcmp(a.data(), b.data(), n_integers) == 0);
+    }
+  }
+}
+
+TEST_CASE("a row of ones among integers makes all that see it not-a-number") {
+  std::mt19937 rng(11);
+  const LatentCase c(rng, {64, 32}, 3, 20);
+  const CacheRow row(CacheType::kQ8, c.dims.rank, c.dims.rope);
+  for (const KernelTable* table : cpu::available_kernels()) {
+    CAPTURE(std::string_view(table->name));
+    for (const bool broken : {false, true}) {
+      std::vector<std::byte> rows(size_t(c.n_keys) * row.n_bytes());
+      for (size_t key = 0; key < size_t(c.n_keys); ++key)
+        row.encode(&c.keys[key * size_t(c.width())], &rows[key * row.n_bytes()]);
+      if (broken) std::fill_n(&rows[7 * row.n_bytes()], row.n_bytes(), std::byte{0xff});
+      AlignedBytes keys_bytes(cpu::latent_keys_bytes(c.dims, table->lanes));
+      AlignedBytes queries_bytes(cpu::latent_queries_bytes(c.dims, table->lanes, c.n_rows));
+      const auto keys = cpu::latent_keys_at(keys_bytes.data(), c.dims, table->lanes);
+      const auto queries =
+          cpu::latent_queries_at(queries_bytes.data(), c.dims, table->lanes, c.n_rows);
+      table->pack_latent_queries(c.queries.data(), size_t(c.width()), c.n_rows, c.scale, queries);
+      table->pack_latent_keys(cpu::LatentRows::kIntegers, rows.data(), c.n_keys, keys);
+      std::vector<float> m(3, cpu::kLatentNoScore), l(3), o(3 * size_t(c.dims.rank));
+      table->attend_latent(queries, keys, c.n_keys,
+                           {c.n_rows, c.visible.data(), m.data(), l.data(), o.data()}, {});
+      for (const float sum : l) CHECK(std::isnan(sum) == broken);
     }
   }
 }
