@@ -190,15 +190,19 @@ class Panel:
         return f'<path class="line" style="{style}" d="M{"L".join(places)}"/>'
 
     def _names(self) -> list[str]:
-        """Each right of its line's end."""
+        """Each right of its line's end; below it where other lines go on to the right."""
         ends = [max(s.points) for s in self.series]
         wanted = [self.y(s.points[end]) for s, end in zip(self.series, ends)]
         heights = spread(wanted, LABEL_HEIGHT, PANEL_TOP, PANEL_BOTTOM - 8)
-        return [
-            f'<text class="name" x="{self.x(end) + 11:.1f}" y="{y + 4:.1f}" '
-            f'style="fill:var(--c{s.color})">{escape(s.name)}</text>'
-            for s, end, y in zip(self.series, ends, heights)
-        ]
+        out = []
+        for s, end, y in zip(self.series, ends, heights):
+            x, anchor = self.x(end) + 11, "start"
+            if end < self.counts[-1]:
+                x, y, anchor = self.x(end) + 5, self.y(s.points[end]) + 18, "end"
+            place = f'x="{x:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}"'
+            style = f'style="fill:var(--c{s.color})"'
+            out.append(f'<text class="name" {place} {style}>{escape(s.name)}</text>')
+        return out
 
 
 def draw(runs: list[dict[str, Series]]) -> str:
