@@ -207,6 +207,17 @@ void round_weights(Group& group, int n_keys, VF largest) {
   for (int r = 0; r < kLanes; ++r) group.weights_start[r] *= -kFullBias;
 }
 
+/// to * keep + sums * step, for the first n columns of a vector; n may be more than there are
+/// lanes, or none.
+[[gnu::always_inline]] inline void add_sums(VI sums, VF step, VF keep, int n, float* to) {
+  const VF added = to_float(sums);
+  if (n >= kLanes) {
+    store(to, madd(added, step, load(to) * keep));
+  } else if (n > 0) {
+    store_some(to, madd(added, step, load_some(to, n) * keep), n);
+  }
+}
+
 #if defined(__AMX_INT8__)
 
 /// o * keep + weights * values.
@@ -228,13 +239,8 @@ void add_values(Group& group, const LatentKeys& keys, int n_keys, int n_rows, fl
       float* to = o + static_cast<ptrdiff_t>(r) * rank + first;
       MINKE_UNROLL
       for (int v = 0; v < kTilesAtOnce; ++v, to += kLanes) {
-        const VF added = to_float(add_i32(load_bytes(group.products[v][r]), start));
-        const int n = rank - first - v * kLanes;
-        if (n >= kLanes) {
-          store(to, madd(added, step, load(to) * keep));
-        } else if (n > 0) {
-          store_some(to, madd(added, step, load_some(to, n) * keep), n);
-        }
+        const VI sums = add_i32(load_bytes(group.products[v][r]), start);
+        add_sums(sums, step, keep, rank - first - v * kLanes, to);
       }
     }
   }
@@ -276,14 +282,9 @@ template <int kR, int kV>
     const VF keep = splat(group.keep[row + r]), step = splat(group.weight_step[row + r]);
     MINKE_UNROLL
     for (int v = 0; v < kV; ++v) {
-      const int column = (first + v) * kLanes, n = rank - column;
-      float* to = o + static_cast<ptrdiff_t>(r) * rank + column;
-      const VF added = to_float(sums[r][v]);
-      if (n >= kLanes) {
-        store(to, madd(added, step, load(to) * keep));
-      } else if (n > 0) {
-        store_some(to, madd(added, step, load_some(to, n) * keep), n);
-      }
+      const int column = (first + v) * kLanes;
+      add_sums(sums[r][v], step, keep, rank - column,
+               o + static_cast<ptrdiff_t>(r) * rank + column);
     }
   }
 }
