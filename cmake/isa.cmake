@@ -13,11 +13,18 @@ endif()
 set(minke_avx512vnni_flags ${minke_avx512_flags} -mavx512vnni)
 set(minke_avx512bf16_flags ${minke_avx512vnni_flags} -mavx512bf16)
 set(minke_amx_flags ${minke_avx512bf16_flags} -mamx-tile -mamx-int8)
+set(minke_avxvnni_flags ${minke_avx2_flags} -mavxvnni)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # Where products are added in 16 bits by instructions of their own, GCC keeps them all in
+  # registers, which there are too few of, and adds them up at the end.
+  list(APPEND minke_avx2_flags -fno-tree-ter -fno-tree-reassoc)
+  list(APPEND minke_avx512_flags -fno-tree-ter -fno-tree-reassoc)
+endif()
 set(minke_dotprod_flags -march=armv8.2-a+dotprod+fp16)
 
 # The first runs everywhere, the last is the best.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
-  set(processor_isas scalar avx2 avx512 avx512vnni avx512bf16 amx)
+  set(processor_isas scalar avx2 avxvnni avx512 avx512vnni avx512bf16 amx)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
   set(processor_isas neon dotprod)
 else()

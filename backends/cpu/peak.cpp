@@ -77,6 +77,19 @@ __attribute__((target("avx512f,avx512vnni"))) uint32_t vnni512(uint64_t rounds) 
   return static_cast<uint32_t>(_mm_cvtsi128_si32(_mm512_castsi512_si128(all)));
 }
 
+__attribute__((target("avx2,avxvnni"))) uint32_t vnni256(uint64_t rounds) noexcept {
+  __m256i sums[kSums];
+  for (int i = 0; i < kSums; ++i) sums[i] = _mm256_set1_epi32(i * i);
+  __m256i a = _mm256_set1_epi32(0x01020304), b = _mm256_set1_epi32(0x01010101);
+  for (uint64_t i = 0; i < rounds; ++i) {
+    asm volatile("" : "+x"(a), "+x"(b));
+    for (__m256i& sum : sums) sum = _mm256_dpbusd_avx_epi32(sum, a, b);
+  }
+  __m256i all = _mm256_setzero_si256();
+  for (const __m256i& sum : sums) all = _mm256_xor_si256(all, sum);
+  return static_cast<uint32_t>(_mm_cvtsi128_si32(_mm256_castsi256_si128(all)));
+}
+
 __attribute__((target("avx512f,avx512bw"))) uint32_t madd512(uint64_t rounds) noexcept {
   __m512i sums[kSums];
   for (int i = 0; i < kSums; ++i) sums[i] = _mm512_set1_epi32(i * i);
@@ -214,6 +227,7 @@ PeakLoop peak_loop(std::string_view isa) noexcept {
 #if defined(__x86_64__)
   if (isa == "amx") return {"tdpbusd, 16 x 64 bytes by 16", 4 * 16 * 64 * 16, amx};
   if (isa == "avx512vnni" || isa == "avx512bf16") return {"vpdpbusd, 512 bit", 64 * kSums, vnni512};
+  if (isa == "avxvnni") return {"vpdpbusd, 256 bit", 32 * kSums, vnni256};
   if (isa == "avx512") return {"vpmaddubsw + vpmaddwd, 512 bit", 64 * kSums, madd512};
   if (isa == "avx2") return {"vpmaddubsw + vpmaddwd, 256 bit", 32 * kSums, madd256};
   return {"pmaddwd, 128 bit", 8 * kSums, madd128};
@@ -230,7 +244,7 @@ PeakLoop peak_loop(std::string_view isa) noexcept {
 uint64_t read_once(std::string_view isa, const std::byte* data, size_t n) noexcept {
 #if defined(__x86_64__)
   if (isa.starts_with("avx512") || isa == "amx") return read512(data, n);
-  if (isa == "avx2") return read256(data, n);
+  if (isa == "avx2" || isa == "avxvnni") return read256(data, n);
 #else
   static_cast<void>(isa);
 #endif

@@ -32,11 +32,13 @@ bool supported([[maybe_unused]] std::string_view isa) noexcept {
   return true;
 }
 
-// MINKE_ISA may name more than the encoders distinguish: "avx512vnni" is avx512 to them.
+// MINKE_ISA may name more than the encoders distinguish: to them "avx512vnni" is avx512, "avxvnni"
+// avx2.
 const Encoders& chosen() noexcept {
   static const Encoders& encoders = []() -> const Encoders& {
     const char* forced = std::getenv("MINKE_ISA");
-    const std::string_view name = forced != nullptr ? forced : "";
+    std::string_view name = forced != nullptr ? forced : "";
+    if (name == "avxvnni") name = "avx2";
     for (const Encoders* each : available()) {
       if (name.starts_with(each->name)) return *each;
     }

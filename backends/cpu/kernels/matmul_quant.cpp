@@ -14,6 +14,7 @@ struct Source {
   size_t row_bytes;
   int n_rows;      ///< 1..kRows
   int n_blocks;    ///< 32-blocks, 1..kChunkBlocks
+  size_t n_bytes;  ///< Of a row's blocks.
   ptrdiff_t next;  ///< From here to what will be unpacked next.
 };
 
@@ -24,13 +25,10 @@ inline void prefetch(const uint8_t* p, size_t n_bytes) {
 /// Unpacks rows [first, first + kLanes) of the source into panel.bytes, row_scale, row_min. Rows
 /// beyond the last keep what is there; their results are dropped.
 void unpack_rows(const Source& source, int first, Panel& panel) {
-  const int blocks_of_32 = source.format.block_len / kQuantBlock;
-  const int n_blocks = source.n_blocks / blocks_of_32;
-  const size_t n_bytes = static_cast<size_t>(n_blocks) * source.format.block_bytes;
+  const int n_blocks = source.n_blocks * kQuantBlock / source.format.block_len;
   const int n = source.n_rows - first < kLanes ? source.n_rows - first : kLanes;
   for (int r = 0; r < n; ++r) {
     const uint8_t* row = source.rows + static_cast<size_t>(first + r) * source.row_bytes;
-    prefetch(row + source.next, n_bytes);
     source.format.unpack(row, n_blocks, panel.bytes[r], panel.row_scale[r], panel.row_min[r]);
   }
 }
@@ -59,9 +57,6 @@ void unpack_lanes(const Source& source, int v, Panel& panel) {
   const int first = v * kLanes, n_blocks = source.n_blocks * kQuantBlock / source.format.block_len;
   const int n = source.n_rows - first < kLanes ? source.n_rows - first : kLanes;
   const uint8_t* rows = source.rows + static_cast<size_t>(first) * source.row_bytes;
-  const size_t n_bytes = static_cast<size_t>(n_blocks) * source.format.block_bytes;
-  for (int r = 0; r < n; ++r)
-    prefetch(rows + static_cast<size_t>(r) * source.row_bytes + source.next, n_bytes);
   source.format.unpack_lanes(
       rows, source.row_bytes, n, n_blocks,
       {&panel.dwords[0][first], &panel.scale[0][first], &panel.magic_scale[0][first],
@@ -139,6 +134,8 @@ void multiply(const MatmulArgs& args, const Source& source, int row, int first_b
   const bool few = args.n_x <= kFewColumns;
   if (!few) fill_panel(source, panel);
   const int n_tiles = (args.n_x + kMaxColumns - 1) / kMaxColumns;
+  NextPanel next(source.rows + source.next, source.row_bytes, source.n_rows, source.n_bytes,
+                 few ? kVectors : n_tiles * source.n_blocks);
   for (int tile = 0; tile < n_tiles; ++tile) {
     // Tiles of nearly the same size: of 5 rows, 3 and 2.
     const int begin = tile * args.n_x / n_tiles, n = (tile + 1) * args.n_x / n_tiles - begin;
@@ -151,9 +148,10 @@ void multiply(const MatmulArgs& args, const Source& source, int row, int first_b
       if (!whole && first_block > 0)
         std::memcpy(panel.rest[c], y, static_cast<size_t>(source.n_rows) * sizeof(float));
     }
-    if (!few) multiply_tile<Format>(panel, source.n_blocks, n, first_block == 0);
+    if (!few) multiply_tile<Format>(panel, source.n_blocks, n, first_block == 0, next);
     for (int v = 0; few && v < kVectors && v * kLanes < source.n_rows; ++v) {
       // All activation rows are one tile here, so this unpacks each row once.
+      next.fetch();
       unpack_rows(source, v * kLanes, panel);
       transpose_scales(source, v, panel);
       multiply_few<Format>(panel, source.n_blocks, n, v, first_block == 0);
@@ -172,7 +170,8 @@ void multiply_all(const MatmulArgs& args, const Unpacker& format) {
   const auto bytes_to = [&](int block) {
     return static_cast<size_t>(block / block_len) * format.block_bytes;
   };
-  // Later chunks are fetched while the ones before them are unpacked; the first has none before it.
+  // Later chunks are fetched while the ones before them are multiplied; the first has none before
+  // it.
   const size_t first_bytes = bytes_to(n_blocks < kChunkBlocks ? n_blocks : kChunkBlocks);
   for (int row = args.row_begin; row < args.row_end && row < args.row_begin + kRows; ++row)
     prefetch(static_cast<const uint8_t*>(args.w) + static_cast<size_t>(row) * args.w_row_bytes,
@@ -192,7 +191,8 @@ void multiply_all(const MatmulArgs& args, const Unpacker& format) {
       } else if (args.next_w != nullptr) {
         next = static_cast<const uint8_t*>(args.next_w) - (rows + bytes_to(block));
       }
-      const Source source{format, rows + bytes_to(block), args.w_row_bytes, n_rows, n, next};
+      const Source source{format, rows + bytes_to(block), args.w_row_bytes, n_rows, n, bytes_to(n),
+                          next};
       multiply<Format>(args, source, row, block, panel);
     }
   }

@@ -13,6 +13,9 @@ namespace {
 #if defined(__AVX512BW__)
 inline constexpr int kVectors = 2;     ///< Vectors of rows in a panel...
 inline constexpr int kMaxColumns = 6;  ///< ...times activation rows fill the registers.
+#elif defined(__AVXVNNI__)
+inline constexpr int kVectors = 2;
+inline constexpr int kMaxColumns = 4;
 #elif defined(__AVX2__)
 inline constexpr int kVectors = 2;
 inline constexpr int kMaxColumns = 2;
@@ -39,6 +42,32 @@ struct TileColumns {
   alignas(64) int32_t start[kMaxColumns][kChunkGroups];  ///< What integer sums start at.
   alignas(64) float sum[kMaxColumns][kChunkGroups];      ///< Activations summed, for the mins.
   float* y[kMaxColumns];                                 ///< kRows results each.
+};
+
+/// The weights that the panel after this one takes: fetched while this one is multiplied, a few
+/// lines a 32-block, since many lines at once fill the queues that the loads need too.
+class NextPanel {
+ public:
+  /// n_rows pieces of n_bytes, row_bytes apart, within n_turns calls of fetch().
+  NextPanel(const uint8_t* first, size_t row_bytes, int n_rows, size_t n_bytes, int n_turns)
+      : next_(first), row_(first), row_bytes_(row_bytes), n_bytes_(n_bytes), n_rows_(n_rows) {
+    const int n_lines = n_rows * static_cast<int>((n_bytes + 63) / 64);
+    lines_a_turn_ = (n_lines + n_turns - 1) / n_turns;
+  }
+  void fetch() {
+    for (int i = 0; i < lines_a_turn_ && n_rows_ > 0; ++i) {
+      __builtin_prefetch(next_, 0, 2);
+      next_ += 64;
+      if (next_ < row_ + n_bytes_) continue;
+      next_ = row_ += row_bytes_;
+      --n_rows_;
+    }
+  }
+
+ private:
+  const uint8_t *next_ = nullptr, *row_ = nullptr;
+  size_t row_bytes_ = 0, n_bytes_ = 0;
+  int n_rows_ = 0, lines_a_turn_ = 0;
 };
 
 struct alignas(64) Panel {

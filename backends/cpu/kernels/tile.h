@@ -132,7 +132,7 @@ template <int kV, int kN>
 
 /// Panel times kN activation rows; starts from zero or adds to what y holds.
 template <class Format, int kN>
-void multiply_columns(const Panel& panel, int n_blocks, bool from_zero) {
+void multiply_columns(const Panel& panel, int n_blocks, bool from_zero, NextPanel& next) {
   const TileColumns& columns = panel.columns;
   const int8_t* x[kN];
   VF results[kVectors][kN];
@@ -144,6 +144,7 @@ void multiply_columns(const Panel& panel, int n_blocks, bool from_zero) {
       results[v][c] = from_zero ? splat(0.0f) : load(columns.y[c] + v * kLanes);
   }
   for (int block = 0; block < n_blocks; ++block) {
+    next.fetch();
     MINKE_UNROLL
     for (int half = 0; half < Format::kGroups; ++half) {
       const int group = block * Format::kGroups + half;
@@ -168,17 +169,17 @@ void multiply_columns(const Panel& panel, int n_blocks, bool from_zero) {
 
 /// Panel times the first n (1..kMaxColumns) of panel.columns.
 template <class Format>
-void multiply_tile(const Panel& panel, int n_blocks, int n, bool from_zero) {
+void multiply_tile(const Panel& panel, int n_blocks, int n, bool from_zero, NextPanel& next) {
   static_assert(kMaxColumns <= 6);
-  if (n == 1) return multiply_columns<Format, 1>(panel, n_blocks, from_zero);
-  if (n == 2) return multiply_columns<Format, 2>(panel, n_blocks, from_zero);
+  if (n == 1) return multiply_columns<Format, 1>(panel, n_blocks, from_zero, next);
+  if (n == 2) return multiply_columns<Format, 2>(panel, n_blocks, from_zero, next);
   if constexpr (kMaxColumns > 2) {
-    if (n == 3) return multiply_columns<Format, 3>(panel, n_blocks, from_zero);
-    if (n == 4) return multiply_columns<Format, 4>(panel, n_blocks, from_zero);
+    if (n == 3) return multiply_columns<Format, 3>(panel, n_blocks, from_zero, next);
+    if (n == 4) return multiply_columns<Format, 4>(panel, n_blocks, from_zero, next);
   }
   if constexpr (kMaxColumns > 4) {
-    if (n == 5) return multiply_columns<Format, 5>(panel, n_blocks, from_zero);
-    if (n == 6) return multiply_columns<Format, 6>(panel, n_blocks, from_zero);
+    if (n == 5) return multiply_columns<Format, 5>(panel, n_blocks, from_zero, next);
+    if (n == 6) return multiply_columns<Format, 6>(panel, n_blocks, from_zero, next);
   }
 }
 

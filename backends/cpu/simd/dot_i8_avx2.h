@@ -1,4 +1,4 @@
-// dot_i8.h for AVX2 with FMA and F16C.
+// dot_i8.h for AVX2 with FMA and F16C, and with AVX-VNNI where the compiler has it switched on.
 #pragma once
 
 #include <immintrin.h>
@@ -10,7 +10,6 @@ namespace {
 
 using VI = __m256i;
 inline constexpr int kLanes = 8;
-inline constexpr int kFullBias = 0;
 
 inline VI load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const VI*>(p)); }
 inline void store_bytes(void* p, VI v) { _mm256_storeu_si256(static_cast<VI*>(p), v); }
@@ -59,6 +58,20 @@ inline VI scaled_sums(const int16_t* p, int16_t factor) {
   return _mm256_mullo_epi32(_mm256_cvtepi16_epi32(sums), _mm256_set1_epi32(factor));
 }
 
+#ifdef __AVXVNNI__
+
+inline constexpr int kFullBias = 128;
+
+template <Range kRange>
+struct Dot {
+  static constexpr int kFlush = 0;
+  static VI step(VI acc, VI w, VI x) { return _mm256_dpbusd_avx_epi32(acc, w, x); }
+};
+
+#else
+
+inline constexpr int kFullBias = 0;
+
 template <Range kRange>
 struct Dot {
   static constexpr int kFlush = kRange == Range::k4 ? 8 : kRange == Range::k5 ? 4 : 2;
@@ -79,6 +92,8 @@ struct Dot<Range::kFull> {
   static VI step(VI part, VI w, VI x) { return _mm256_add_epi16(part, first(w, x)); }
   static VI flush(VI acc, VI part) { return Dot<Range::k6>::flush(acc, part); }
 };
+
+#endif
 
 /// 16 bytes of rows i and i + 4, one a 128-bit lane; row(r) points to those of row r.
 template <class Row>

@@ -49,8 +49,6 @@ inline VI dot_words(VI acc, VI a, VI b) {
 #endif
 }
 
-inline VI flip_high_bits(VI v) { return _mm512_xor_si512(v, _mm512_set1_epi8(-128)); }
-
 #elif defined(__AVX2__)
 
 inline VI pack_bytes(VF a, VF b, VF c, VF d) {
@@ -74,7 +72,13 @@ inline void interleave(const VI (&row)[4], VI (&out)[4]) {
   out[3] = _mm256_unpackhi_epi16(hi01, hi23);
 }
 
-inline VI dot_words(VI acc, VI a, VI b) { return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)); }
+inline VI dot_words(VI acc, VI a, VI b) {
+#ifdef __AVXVNNI__
+  return _mm256_dpwssd_avx_epi32(acc, a, b);
+#else
+  return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b));
+#endif
+}
 
 #elif defined(__aarch64__)
 
@@ -181,9 +185,9 @@ inline VI dot_weight(VI acc, VI key, VI weight) {
 
 /// Signed bytes as keys are stored.
 inline VI biased(VI v) {
-#if defined(__AVX512VNNI__)
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
   static_assert(kFullBias == 128);
-  return flip_high_bits(v);
+  return xor_bits(v, splat_byte(kFullBias));
 #else
   static_assert(kFullBias == 0);
   return v;
