@@ -198,12 +198,13 @@ Action setup_bench(CommandLine& line) {
   line.alias("-ub", app.get_option("--ubatch-size"));
   add_list(app, "-t,--threads", plan.n_threads, 1, 1024,
            "Threads; if not said one a core, or as many as a CPU quota allows");
-  line.alias("-ctk", app.add_option("--cache-type-k", options->cache_types,
-                                    fmt::format("Types of the cache: {}; f16 if not said",
-                                                cache_type_names()))
-                         ->delimiter(',')
-                         ->check(problem_with_cache_type)
-                         ->type_name("TYPE,..."));
+  line.alias("-ctk",
+             app.add_option("--cache-type-k", options->cache_types,
+                            fmt::format("Types of the cache: {}; {} if not said",
+                                        cache_type_names(), cache_type_name(kDefaultCacheType)))
+                 ->delimiter(',')
+                 ->check(problem_with_cache_type)
+                 ->type_name("TYPE,..."));
   app.add_option("-r,--repetitions", options->repetitions, "Times that each test runs")
       ->check(CLI::Range(1, 10000))
       ->capture_default_str()

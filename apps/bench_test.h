@@ -27,7 +27,7 @@ struct BenchTest {
 struct BenchCase {
   int n_threads = 0;  ///< 0: one a core.
   int n_batch = 512;
-  CacheType cache_type = CacheType::kF16;
+  CacheType cache_type = kDefaultCacheType;
   BenchTest test;
 };
 
@@ -37,7 +37,7 @@ struct BenchPlan {
   std::vector<BenchTest> pairs;  ///< -pg
   std::vector<int> n_depths = {0}, n_sequences = {1};
   std::vector<int> n_batches = {512}, n_ubatches = {0}, n_threads = {0};
-  std::vector<CacheType> cache_types = {CacheType::kF16};
+  std::vector<CacheType> cache_types = {kDefaultCacheType};
 
   /// A prompt or generation of 0 tokens is no case.
   std::vector<BenchCase> cases() const;

@@ -71,8 +71,8 @@ void ModelOptions::add_to(CommandLine& line) {
                                cache_type = find_cache_type(name).value_or(cache_type);
                              },
                              fmt::format("Type of the cache, from the largest to the smallest: {}; "
-                                         "f16 if not said",
-                                         cache_type_names()))
+                                         "{} if not said",
+                                         cache_type_names(), cache_type_name(kDefaultCacheType)))
                           ->check(problem_with_cache_type)
                           ->type_name("TYPE");
   line.alias("-ctk", type);

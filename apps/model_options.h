@@ -22,7 +22,7 @@ struct ModelOptions {
   int n_threads = 0;  ///< 0: one a core.
   int n_batch = 512;
   int n_ubatch = 0;  ///< 0: n_batch.
-  CacheType cache_type = CacheType::kF16;
+  CacheType cache_type = kDefaultCacheType;
 
   /// Adds -m, -c, -t, -b, -ub and -ctk. `this` outlives the parsing, here and below.
   void add_to(CommandLine& line);

@@ -17,7 +17,7 @@ struct RunnerConfig {
   int n_sequences = 1;  ///< Sequences that the cache has room for.
   int n_batch = 512;    ///< Tokens of one pass at most.
   int max_outputs = 0;  ///< Logits of one pass; 0: one a sequence, or a few more.
-  CacheType cache_type = CacheType::kF16;
+  CacheType cache_type = kDefaultCacheType;
 };
 
 /// Not thread-safe.

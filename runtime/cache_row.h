@@ -19,6 +19,9 @@ enum class CacheType : uint8_t {
 #undef MINKE_CACHE_TYPE
 };
 
+/// What attention computes with: any other type is rounded to it, or decoded first.
+inline constexpr CacheType kDefaultCacheType = CacheType::kQ8;
+
 /// All types, in the order of cache_type_list.inc.
 std::span<const CacheType> cache_types() noexcept;
 /// As users write it: "q8_0".

@@ -25,7 +25,7 @@ class LatentCache {
     int n_layers = 0;
     int n_latent = 0;   ///< kv_lora_rank
     int n_rotated = 0;  ///< Values of the rotated key.
-    CacheType type = CacheType::kF16;
+    CacheType type = kDefaultCacheType;
     int n_blocks = 0;
   };
   /// Handle of a sequence; valid until release().
