@@ -45,7 +45,9 @@ Value Graph::rms_norm(Value x, Value weight, float eps) {
   return append(Op::kRmsNorm, "rms_norm", {x, weight}, RmsNormAttrs{eps});
 }
 Value Graph::add(Value a, Value b) { return append(Op::kAdd, "add", {a, b}, {}); }
-Value Graph::matmul(Value x, Value w) { return append(Op::kMatmul, "matmul", {x, w}, {}); }
+Value Graph::matmul(Value x, Value w, const MatmulAttrs& attrs) {
+  return append(Op::kMatmul, "matmul", {x, w}, attrs);
+}
 Value Graph::rope_table(Value positions, std::vector<float> frequencies) {
   return append(Op::kRopeTable, "rope_table", {positions}, RopeTableAttrs{std::move(frequencies)});
 }

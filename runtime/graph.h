@@ -32,7 +32,7 @@ class Graph {
   /// a + b, same shape.
   Value add(Value a, Value b);
   /// x W^T: x (rows, cols), w (out, cols) of any format; gives (rows, out).
-  Value matmul(Value x, Value w);
+  Value matmul(Value x, Value w, const MatmulAttrs& attrs = {});
   /// (n_tokens, 2 * n_freq): cos and sin of position * frequency, pair by pair.
   Value rope_table(Value positions, std::vector<float> frequencies);
   /// Turns pairs (2i, 2i+1) of the last values of every head of x (n_tokens, n_heads * head_dim).
@@ -43,7 +43,8 @@ class Graph {
   Value latent_store(Value kv, Value norm, Value table, const LatentStoreAttrs& attrs);
   /// Causal latent attention (DeepSeek-V2 report, 2.1). q (n_tokens, n_heads * (nope + rope)), with
   /// the rope part turned; k_b (n_heads, kv_lora_rank, nope), v_b (n_heads, v, kv_lora_rank);
-  /// `stored` is latent_store's result, for the order only. Gives (n_tokens, n_heads * v).
+  /// `stored` is latent_store's result, for the order only. Gives (n_tokens, n_heads * v). Products
+  /// with k_b and v_b are of high precision.
   Value mla_attention(Value q, Value k_b, Value v_b, Value stored, const MlaAttrs& attrs);
   /// silu(gate) * up, same shape.
   Value swiglu(Value gate, Value up);

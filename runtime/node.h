@@ -44,7 +44,17 @@ enum class ValueKind {
 /// The integer inputs of a step.
 enum class StepInput { kTokens, kPositions, kOutputRows };
 
+/// How exactly a product is computed, where a backend rounds x to multiply it with quantized
+/// weights.
+enum class Precision : uint8_t {
+  kDefault,  ///< As is fastest.
+  kHigh,     ///< What rounding x costs must not show beside what the weights' format lost.
+};
+
 // Attributes of the ops; see the Graph functions of the same names.
+struct MatmulAttrs {
+  Precision precision = Precision::kDefault;
+};
 struct RmsNormAttrs {
   float eps;
 };
@@ -70,7 +80,7 @@ struct MoeRouteAttrs {
 struct MoeFfnAttrs {
   int top_k;
 };
-using Attrs = std::variant<std::monostate, RmsNormAttrs, RopeTableAttrs, RopeAttrs,
+using Attrs = std::variant<std::monostate, MatmulAttrs, RmsNormAttrs, RopeTableAttrs, RopeAttrs,
                            LatentStoreAttrs, MlaAttrs, MoeRouteAttrs, MoeFfnAttrs>;
 
 struct ValueInfo {

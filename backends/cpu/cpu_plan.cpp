@@ -32,6 +32,12 @@ Result<std::unique_ptr<Plan>> CpuPlan::compile(const Graph& graph, const Setup& 
   for (const Node& node : graph.nodes())
     MINKE_CHECK(node.inputs.size() <= kMaxInputs, "{}", node.name);
   plan->schedule_ = make_schedule(graph, rules_for(graph));
+  plan->places_.resize(graph.values().size());
+  for (const Node& node : graph.nodes()) {
+    const CpuOp& op = cpu_op(node.op);
+    if (op.wants_rests != nullptr && op.wants_rests(graph, node))
+      plan->places_[static_cast<size_t>(node.inputs[0].id)].rests = Rests::kYes;
+  }
   MINKE_TRY(plan->place_memory(backend));
   return plan;
 }
@@ -48,7 +54,8 @@ Status CpuPlan::place_memory(Backend& backend) {
     if (quantized.used())
       lifetimes[n_values + i] = {
           quantized.first, quantized.last,
-          quantized_rows_bytes(max_rows(info), static_cast<int>(info.desc.shape.cols()))};
+          quantized_rows_bytes(max_rows(info), static_cast<int>(info.desc.shape.cols()),
+                               places_[i].rests)};
   }
   size_t shared = 0, own = 0;
   for (const Node& node : graph_->nodes()) {
@@ -62,7 +69,6 @@ Status CpuPlan::place_memory(Backend& backend) {
                  worker_bytes_ * static_cast<size_t>(setup_.n_threads);
   MINKE_ASSIGN(arena_, backend.allocate(arena_bytes_));
   std::byte* base = arena_->host().data();
-  places_.resize(n_values);
   for (size_t i = 0; i < n_values; ++i) {
     if (schedule_.values[i].used()) places_[i].data = base + memory.offsets[i];
     if (schedule_.converted[i].used()) places_[i].quantized = base + memory.offsets[n_values + i];
@@ -83,7 +89,8 @@ Operand CpuPlan::operand(Value v, const Step& step) const noexcept {
     const Place& place = places_[static_cast<size_t>(v.id)];
     operand.data = place.data;
     if (place.quantized != nullptr)
-      operand.quantized = quantized_rows_at(place.quantized, max_rows(info), operand.cols());
+      operand.quantized =
+          quantized_rows_at(place.quantized, operand.rows, operand.cols(), place.rests);
   }
   return operand;
 }

@@ -29,6 +29,7 @@ class CpuPlan : public Plan {
   struct Place {
     std::byte* data = nullptr;
     std::byte* quantized = nullptr;
+    Rests rests = Rests::kNo;  ///< Of the quantized rows.
   };
 
   CpuPlan(const Graph& graph, const Setup& setup) : graph_(&graph), setup_(setup) {}

@@ -18,8 +18,8 @@ struct KernelTable {
   int lanes;         ///< Dwords in a vector: 4, 8 or 16.
 
   /// Quantizes n_rows rows of x (n_cols values, x_stride floats apart) into rows
-  /// [first_row, first_row + n_rows) of `out`. A block that holds a value
-  /// which is not finite gets the scale not-a-number, so that the fault is not lost.
+  /// [first_row, first_row + n_rows) of `out`, and their rests where it has them. A block that holds
+  /// a value which is not finite gets the scale not-a-number, so that the fault is not lost.
   void (*quantize_rows)(const float* x, size_t x_stride, int n_rows, const QuantizedRows& out,
                         int first_row) noexcept;
 

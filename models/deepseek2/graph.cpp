@@ -46,7 +46,9 @@ class Builder {
   }
 
   Value weight(const Weight& w) { return g_.weight(w.name, w.desc, w.data); }
-  Value linear(Value x, const Weight& w) { return g_.matmul(x, weight(w)); }
+  Value linear(Value x, const Weight& w, Precision precision = Precision::kHigh) {
+    return g_.matmul(x, weight(w), {precision});
+  }
   Value norm(Value x, const Weight& w) { return g_.rms_norm(x, weight(w), c_.rms_eps); }
 
   Value attention(const LayerWeights& layer, int i, Value h) {
@@ -62,19 +64,20 @@ class Builder {
     return linear(o, layer.attn_out);
   }
 
-  Value mlp(const MlpWeights& w, Value u) {
-    const Value gate = linear(u, w.gate), up = linear(u, w.up);
-    return linear(g_.swiglu(gate, up), w.down);
+  Value mlp(const MlpWeights& w, Value u, Precision precision) {
+    const Value gate = linear(u, w.gate, precision), up = linear(u, w.up, precision);
+    return linear(g_.swiglu(gate, up), w.down, precision);
   }
 
   Value feed_forward(const LayerWeights& layer, Value u) {
-    if (!layer.router) return mlp(layer.mlp, u);
+    if (!layer.router) return mlp(layer.mlp, u, Precision::kHigh);
     const Value route = g_.moe_route(
         linear(u, layer.router), {c_.n_experts_used, c_.n_expert_groups, c_.n_expert_groups_used,
                                   c_.expert_weights_scale, c_.expert_weights_norm});
     const Value routed = g_.moe_ffn(u, route, weight(layer.experts.gate), weight(layer.experts.up),
                                     weight(layer.experts.down), {c_.n_experts_used});
-    return layer.mlp.gate ? g_.add(routed, mlp(layer.mlp, u)) : routed;
+    // Experts, routed or shared, hardly gain from more precision (CONTRIBUTING.md).
+    return layer.mlp.gate ? g_.add(routed, mlp(layer.mlp, u, Precision::kDefault)) : routed;
   }
 
   const Config& c_;

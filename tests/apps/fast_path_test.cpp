@@ -17,6 +17,9 @@ namespace {
 
 const std::string kDemo = std::string(MINKE_SOURCE_DIR) + "/models/demo/minke-demo-q8_0.gguf";
 
+// Figures of the report: the mean, and what nine predictions of ten stay below.
+const std::string kMean = "Mean    KLD", kNinety = "90.0%";
+
 /// The demo model's questions with their answers, as conversations.
 std::string dialogues() {
   std::istringstream lines(read_file(data_path("demo_questions.jsonl")));
@@ -50,19 +53,20 @@ class Reference {
               "--pure", "--force"});
     return dir_ / "quantized.gguf";
   }
-  /// The mean KL divergence, with the file's weights as they are.
-  double of(const std::string& file, const char* cache_type) const {
+  /// The mean KL divergence, or another figure of the report, with the file's weights as they are.
+  double of(const std::string& file, const char* cache_type,
+            const std::string& figure = kMean) const {
     const std::string out = run_well({"perplexity", "-m", file, "-ctk", cache_type,
                                       "--kl-divergence", "--kl-divergence-base", dir_ / "base"})
                                 .out;
-    const size_t at = out.find("Mean    KLD");
+    const size_t at = out.find(figure);
     REQUIRE(at != std::string::npos);
     return std::stod(out.substr(out.find(':', at) + 1));
   }
   /// The same, with the weights made F32.
-  double of_decoded(const std::string& file) const {
+  double of_decoded(const std::string& file, const std::string& figure = kMean) const {
     to_f32(file, dir_ / "decoded.gguf");
-    return of(dir_ / "decoded.gguf", "f32");
+    return of(dir_ / "decoded.gguf", "f32", figure);
   }
 
  private:
@@ -82,7 +86,7 @@ TEST_CASE("rounding activations costs little beside what weights of 4 and 5 bits
     CAPTURE(type);
     const std::string file = reference.quantized(type);
     const double plain = reference.of_decoded(file), fast = reference.of(file, "f32"),
-                 as_used = reference.of(file, "f16");
+                 as_used = reference.of(file, "q8");
     CHECK(plain > 0.005);
     // Single predictions count in so short a text; over a longer one the ratios are 1.00 to 1.03.
     CHECK(fast < 1.15 * plain);
@@ -93,6 +97,11 @@ TEST_CASE("rounding activations costs little beside what weights of 4 and 5 bits
   }
   CHECK(fast_sum < 1.05 * plain_sum);
   CHECK(as_used_sum < 1.08 * plain_sum);
-  // Alone, beside weights that lose nothing.
+  // Outside the experts Q6_K and Q8_0 meet activations of 16 bits. The 90th percentile, since here a
+  // few predictions make such a mean: with 8 bits everywhere the ratio is 1.2.
+  const std::string file = reference.quantized("Q6_K");
+  CHECK(reference.of(file, "f32", kNinety) < 1.1 * reference.of_decoded(file, kNinety));
+  // Alone: the demo model is stored in Q8_0. With 8 bits everywhere 0.00047.
+  CHECK(reference.of(kDemo, "f32", kNinety) < 0.0002);
   CHECK(reference.of(kDemo, "f32") < 0.0035);
 }

@@ -7,8 +7,8 @@ namespace {
 
 constexpr double kFloat = 2e-5;      // sums in f32 instead of f64
 constexpr double kQuantized = 0.02;  // activations rounded to 8 bits
-// ... and cached rows, queries and weights of attention too. Random values average to little, beside
-// which errors are large; latent_test.cpp looks closer.
+// ... and cached rows, queries and weights of attention too. Random values average to little,
+// beside which errors are large; latent_test.cpp looks closer.
 constexpr double kLatent = 0.1;
 
 const std::vector<int> kRows = {1, 2, 3, 7, 8, 9, 33};
@@ -73,20 +73,24 @@ std::vector<OpCase> cases_of_Add() {
 
 std::vector<OpCase> cases_of_Matmul() {
   std::vector<OpCase> cases;
-  const auto add = [&](DType dtype, int rows, int cols, int n) {
-    cases.push_back(
-        {label(dtype, rows, cols, n),
-         {{0, n}},
-         [=](CaseGraph& c) {
-           return c.graph.matmul(c.activations(cols), c.weight(dtype, Shape{rows, cols}));
-         },
-         tolerance(dtype)});
+  const auto add = [&](DType dtype, int rows, int cols, int n,
+                       Precision precision = Precision::kDefault) {
+    const bool is_high = precision == Precision::kHigh;
+    cases.push_back({label(dtype, rows, cols, n) + (is_high ? ", high precision" : ""),
+                     {{0, n}},
+                     [=](CaseGraph& c) {
+                       return c.graph.matmul(c.activations(cols),
+                                             c.weight(dtype, Shape{rows, cols}), {precision});
+                     },
+                     is_high ? 1e-4 : tolerance(dtype)});
   };
   for (const FormatTraits& format : formats())
     for (const int n : kRows) add(format.dtype, 37, 512, n);
   for (const DType dtype : kFloatTypes)
     for (const int cols : {1, 15, 16, 17, 100}) add(dtype, 5, cols, 4);
   for (const int n : {1, 6, 48, 129}) add(DType::kQ5_0, 70, 1408, n);
+  for (const DType dtype : {DType::kQ6_K, DType::kQ8_0})
+    for (const int n : {1, 4, 5, 48}) add(dtype, 1100, 256, n, Precision::kHigh);
   return cases;
 }
 

@@ -11,13 +11,16 @@ size_t aligned(size_t n_bytes) noexcept { return (n_bytes + kAlign - 1) / kAlign
 
 }  // namespace
 
-size_t quantized_rows_bytes(int n_rows, int n_cols) noexcept {
+size_t quantized_rows_bytes(int n_rows, int n_cols, Rests rests) noexcept {
+  if (rests == Rests::kYes) n_rows *= 2;
   const size_t n = static_cast<size_t>(n_rows) * static_cast<size_t>(n_cols);
   return aligned(n) + aligned(n / kQuantBlock * sizeof(float)) + aligned(n / 16 * sizeof(int16_t)) +
          kSlack;
 }
 
-QuantizedRows quantized_rows_at(void* storage, int n_rows, int n_cols) noexcept {
+QuantizedRows quantized_rows_at(void* storage, int n_rows, int n_cols, Rests rests) noexcept {
+  const int rest_from = rests == Rests::kYes ? n_rows : 0;
+  n_rows += rest_from;
   const size_t n = static_cast<size_t>(n_rows) * static_cast<size_t>(n_cols);
   auto* bytes = static_cast<uint8_t*>(storage);
   QuantizedRows rows;
@@ -26,6 +29,7 @@ QuantizedRows quantized_rows_at(void* storage, int n_rows, int n_cols) noexcept 
   rows.sum =
       reinterpret_cast<int16_t*>(bytes + aligned(n) + aligned(n / kQuantBlock * sizeof(float)));
   rows.n_cols = n_cols;
+  rows.rest_from = rest_from;
   return rows;
 }
 
@@ -33,5 +37,7 @@ bool wants_quantized_rows(DType dtype) noexcept {
   return dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16 &&
          dtype != DType::kF8_E4M3;
 }
+
+bool wants_rests(DType dtype) noexcept { return dtype == DType::kQ6_K || dtype == DType::kQ8_0; }
 
 }  // namespace minke::cpu

@@ -20,21 +20,34 @@ inline constexpr int kQuantBlock = 32;
 
 /// Activations as int8: value (row, col) is q * scale of its block of 32, |q| <= 127. The caller
 /// owns the memory; quantized_rows_at() lays it out. A row depends on its own values alone.
+///
+/// With rests a value has 16 bits: row rest_from + r holds what rounding left of row r, in steps of
+/// 1/254 of its scale, and a product with both rows, added, is one with the value.
 struct QuantizedRows {
-  int8_t* q;       ///< (n_rows, n_cols)
-  float* scale;    ///< (n_rows, n_cols / 32): largest magnitude of the block / 127.
-  int16_t* sum;    ///< (n_rows, n_cols / 16): sum of the q of 16 values.
-  int n_cols = 0;  ///< A multiple of 32.
+  int8_t* q;          ///< (n_rows, n_cols)
+  float* scale;       ///< (n_rows, n_cols / 32): largest magnitude of the block / 127.
+  int16_t* sum;       ///< (n_rows, n_cols / 16): sum of the q of 16 values.
+  int n_cols = 0;     ///< A multiple of 32.
+  int rest_from = 0;  ///< 0: no rests.
 };
 
+/// Whether a product needs the rows' rests, or rows have them.
+enum class Rests : bool { kNo, kYes };
+
 /// Bytes that n_rows quantized rows need.
-size_t quantized_rows_bytes(int n_rows, int n_cols) noexcept;
-/// Lays quantized rows out in `storage`: 64-byte aligned, of quantized_rows_bytes() bytes.
-QuantizedRows quantized_rows_at(void* storage, int n_rows, int n_cols) noexcept;
+size_t quantized_rows_bytes(int n_rows, int n_cols, Rests rests = Rests::kNo) noexcept;
+/// Lays quantized rows out in `storage`: 64-byte aligned, of quantized_rows_bytes() bytes. Rests
+/// come right behind the last row.
+QuantizedRows quantized_rows_at(void* storage, int n_rows, int n_cols,
+                                Rests rests = Rests::kNo) noexcept;
 
 /// True for formats that matmul multiplies with QuantizedRows (xq), false for F32, F16, BF16 and
 /// F8_E4M3, which it multiplies with f32 activations (x).
 bool wants_quantized_rows(DType dtype) noexcept;
+
+/// Formats that lose so little that rounding activations to 8 bits shows beside it: products of
+/// high precision take 16 bits.
+bool wants_rests(DType dtype) noexcept;
 
 /// Working memory a thread hands to matmul: 64-byte aligned, content irrelevant before and after.
 inline constexpr size_t kMatmulScratchBytes = size_t{128} << 10;

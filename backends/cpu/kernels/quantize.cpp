@@ -9,9 +9,49 @@ namespace {
 
 /// Blocks whose largest magnitude is below this become zeros: its reciprocal must be finite.
 constexpr float kTiny = 1e-35f;
+/// Of a rest, in a step of the integer: it is at most half a step.
+constexpr float kRestSteps = 254.0f;
 
-void quantize_block(const float* x, int8_t* q, float* scale, int16_t* sum) {
-  constexpr int kVectors = kQuantBlock / kFloats;
+/// Where the parts of a quantized block lie.
+struct Block {
+  int8_t* q;
+  float* scale;
+  int16_t* sum;
+
+  Block(const QuantizedRows& rows, size_t at)
+      : q(rows.q + at), scale(rows.scale + at / kQuantBlock), sum(rows.sum + at / 16) {}
+};
+
+constexpr int kVectors = kQuantBlock / kFloats;
+constexpr float kMagic = 0x1.8p23f;
+
+/// Integers to bytes and their sums: values are kMagic + integer, whose low bits are the integer.
+void put_integers(const VF (&values)[kVectors], const Block& to) {
+#if defined(__AVX512F__)
+  const VF magic = splat(kMagic);
+  float sums[4];  // Exact: they are small integers.
+  sums_of_4(values[0] - magic, values[1] - magic, splat(0.0f), splat(0.0f), sums);
+  for (int i = 0; i < 2; ++i) {
+    const __m512i words = _mm512_castps_si512(values[i]);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to.q + 16 * i), _mm512_cvtepi32_epi8(words));
+    to.sum[i] = static_cast<int16_t>(sums[i]);
+  }
+#else
+  alignas(64) float rounded[kQuantBlock];
+  for (int i = 0; i < kVectors; ++i) values[i].store_aligned(rounded + i * kFloats);
+  int32_t words[kQuantBlock];
+  std::memcpy(words, rounded, sizeof(words));
+  for (int i = 0; i < kQuantBlock; ++i) to.q[i] = static_cast<int8_t>(words[i]);
+  for (int half = 0; half < 2; ++half) {
+    int total = 0;
+    for (int i = 0; i < 16; ++i) total += to.q[16 * half + i];
+    to.sum[half] = static_cast<int16_t>(total);
+  }
+#endif
+}
+
+/// rest: where what rounding left goes, or null.
+void quantize_block(const float* x, const Block& to, const Block* rest) {
   VF values[kVectors];
   VF largest(0.0f), poison(0.0f);
   for (int i = 0; i < kVectors; ++i) {
@@ -28,32 +68,21 @@ void quantize_block(const float* x, int8_t* q, float* scale, int16_t* sum) {
   for (int i = 0; i < kFloats; ++i) max = lanes[i] > max ? lanes[i] : max;
 
   // A value that is not finite makes the scale, and so every product, not-a-number.
-  *scale = max < kTiny ? 0.0f : max / 127.0f;
-  for (int i = 0; i < kFloats; ++i) *scale += poison_lanes[i];
+  *to.scale = max < kTiny ? 0.0f : max / 127.0f;
+  for (int i = 0; i < kFloats; ++i) *to.scale += poison_lanes[i];
   const VF inverse = splat(max < kTiny ? 0.0f : 127.0f / max);
-  // Adding 1.5 * 2^23 rounds to the nearest integer, which is then the low bits of the float.
-  const VF magic = splat(0x1.8p23f);
-  for (int i = 0; i < kVectors; ++i) values[i] = values[i] * inverse + magic;
-#if defined(__AVX512F__)
-  float sums[4];  // Exact: they are small integers.
-  sums_of_4(values[0] - magic, values[1] - magic, splat(0.0f), splat(0.0f), sums);
-  for (int i = 0; i < 2; ++i) {
-    const __m512i words = _mm512_castps_si512(values[i]);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16 * i), _mm512_cvtepi32_epi8(words));
-    sum[i] = static_cast<int16_t>(sums[i]);
+  const VF magic = splat(kMagic);
+  VF rounded[kVectors];
+  for (int i = 0; i < kVectors; ++i) {
+    values[i] = values[i] * inverse;
+    rounded[i] = values[i] + magic;
   }
-#else
-  alignas(64) float rounded[kQuantBlock];
-  for (int i = 0; i < kVectors; ++i) values[i].store_aligned(rounded + i * kFloats);
-  int32_t words[kQuantBlock];
-  std::memcpy(words, rounded, sizeof(words));
-  for (int i = 0; i < kQuantBlock; ++i) q[i] = static_cast<int8_t>(words[i]);
-  for (int half = 0; half < 2; ++half) {
-    int total = 0;
-    for (int i = 0; i < 16; ++i) total += q[16 * half + i];
-    sum[half] = static_cast<int16_t>(total);
-  }
-#endif
+  put_integers(rounded, to);
+  if (rest == nullptr) return;
+  *rest->scale = *to.scale / kRestSteps;
+  for (int i = 0; i < kVectors; ++i)
+    rounded[i] = (values[i] - (rounded[i] - magic)) * splat(kRestSteps) + magic;
+  put_integers(rounded, *rest);
 }
 
 }  // namespace
@@ -64,9 +93,14 @@ void quantize_rows(const float* x, size_t x_stride, int n_rows, const QuantizedR
   for (int r = 0; r < n_rows; ++r) {
     const float* row = x + static_cast<size_t>(r) * x_stride;
     const size_t begin = static_cast<size_t>(first_row + r) * n_cols;
-    for (size_t i = 0; i < n_cols; i += kQuantBlock)
-      quantize_block(row + i, out.q + begin + i, out.scale + (begin + i) / kQuantBlock,
-                     out.sum + (begin + i) / 16);
+    for (size_t i = begin; i < begin + n_cols; i += kQuantBlock) {
+      if (out.rest_from == 0) {
+        quantize_block(row + (i - begin), Block(out, i), nullptr);
+      } else {
+        const Block rest(out, i + static_cast<size_t>(out.rest_from) * n_cols);
+        quantize_block(row + (i - begin), Block(out, i), &rest);
+      }
+    }
   }
 }
 

@@ -73,7 +73,7 @@ void run_rebuilt(const OpRun& run, const MlaDims& d, Worker& worker) noexcept;
 bool use_absorbed(const OpRun& run, const MlaDims& d, const SequenceSlice& slice) noexcept;
 
 size_t absorbed_scratch_bytes(const Graph& graph, const Node& node) noexcept;
-size_t absorbed_worker_bytes(const MlaDims& d) noexcept;
+size_t absorbed_worker_bytes(const MlaDims& d, int max_tokens) noexcept;
 size_t rebuilt_worker_bytes(const MlaDims& d, int max_tokens) noexcept;
 
 }  // namespace minke::cpu

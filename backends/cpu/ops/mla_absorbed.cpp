@@ -28,11 +28,11 @@ int shared_rows(int n_rows) noexcept { return std::min(n_rows, kMaxSharedRows); 
 
 /// What the workers share. A row is a (token, head) pair.
 struct Scratch {
-  int32_t* rows;              ///< (n_heads, n_tokens) row numbers of each head
-  std::byte* nope_quantized;  ///< (rows, nope), if k_b wants it
+  int32_t* rows;  ///< (n_heads, 2, n_tokens) row numbers of each head, then of the rests
+  std::byte* nope_quantized;  ///< (rows, nope), if k_b wants it, and their rests
   float* q;                   ///< (rows, rank + rope) queries in the latent space
   float* o;                   ///< (rows, rank)
-  std::byte* o_quantized;     ///< (rows, rank), if v_b wants it
+  std::byte* o_quantized;     ///< (rows, rank), if v_b wants it, and their rests
   SoftmaxState parts;         ///< (pieces, shared rows)
   size_t bytes;
 };
@@ -44,10 +44,11 @@ Scratch lay_out(std::byte* base, const MlaDims& d, int n_tokens) noexcept {
   // Pages that nobody touches cost nothing.
   const size_t parts = static_cast<size_t>(shared_rows(n_rows)) * kMaxPieces;
   const auto quantized = [&](int cols) {
-    return carve.bytes(cols % kQuantBlock == 0 ? quantized_rows_bytes(n_rows, cols) : 0);
+    return carve.bytes(cols % kQuantBlock == 0 ? quantized_rows_bytes(n_rows, cols, Rests::kYes)
+                                               : 0);
   };
   Scratch s{};
-  s.rows = carve.ints(rows);
+  s.rows = carve.ints(2 * rows);
   s.nope_quantized = quantized(d.nope);
   s.q = carve.floats(rows * static_cast<size_t>(d.latent()));
   s.o = carve.floats(rows * rank);
@@ -140,7 +141,9 @@ class Absorbed {
             d_.rank};
   }
   void project_outputs() noexcept;
+  QuantizedRows quantized_rows(std::byte* storage, const Operand& weight) const noexcept;
   MatmulArgs head_matmul(const Operand& weight, int head) const noexcept;
+  void multiply_head(const MatmulArgs& args, const QuantizedRows& rows, int head) const noexcept;
   void observe_heads(const Operand& weight, const float* x, size_t head_stride) const noexcept;
   size_t row(int token, int head) const noexcept {
     return static_cast<size_t>(token - first_) * static_cast<size_t>(d_.n_heads) +
@@ -159,20 +162,27 @@ class Absorbed {
 
 /// Row numbers of each head, the rope part of the queries, and the quantized other part.
 void Absorbed::prepare_rows() noexcept {
-  const bool quantize = wants_quantized_rows(run_.in[1].info->desc.dtype);
-  const QuantizedRows nope =
-      quantize ? quantized_rows_at(s_.nope_quantized, n_ * d_.n_heads, d_.nope) : QuantizedRows{};
+  const QuantizedRows nope = quantized_rows(s_.nope_quantized, run_.in[1]);
   worker_.parallel_for(n_, [&](int t) {
     const float* q = run_.in[0].row(first_ + t);
     for (int h = 0; h < d_.n_heads; ++h) {
       const size_t r = row(first_ + t, h);
-      s_.rows[h * n_ + t] = static_cast<int32_t>(r);
+      int32_t* rows = s_.rows + 2 * h * n_ + t;
+      rows[0] = static_cast<int32_t>(r);
+      rows[n_] = static_cast<int32_t>(r) + n_ * d_.n_heads;
       const float* head = q + h * d_.qk();
-      if (quantize) kernels_.quantize_rows(head, 0, 1, nope, static_cast<int>(r));
+      if (nope.q != nullptr) kernels_.quantize_rows(head, 0, 1, nope, static_cast<int>(r));
       std::memcpy(s_.q + r * static_cast<size_t>(d_.latent()) + d_.rank, head + d_.nope,
                   sizeof(float) * static_cast<size_t>(d_.rope));
     }
   });
+}
+
+/// The rows that all heads' matrices are multiplied with; without q where these are not quantized.
+QuantizedRows Absorbed::quantized_rows(std::byte* storage, const Operand& weight) const noexcept {
+  const DType dtype = weight.info->desc.dtype;
+  if (!wants_quantized_rows(dtype)) return {};
+  return quantized_rows_at(storage, n_ * d_.n_heads, weight.cols(), Rests{wants_rests(dtype)});
 }
 
 MatmulArgs Absorbed::head_matmul(const Operand& weight, int head) const noexcept {
@@ -182,6 +192,18 @@ MatmulArgs Absorbed::head_matmul(const Operand& weight, int head) const noexcept
           .n_cols = weight.cols(),
           .n_x = n_,
           .scratch = worker_.scratch()};
+}
+
+/// The product of head_matmul(), of the head's rows.
+void Absorbed::multiply_head(const MatmulArgs& args, const QuantizedRows& rows,
+                             int head) const noexcept {
+  MatmulArgs all = args;
+  all.xq = &rows;
+  if (rows.q != nullptr) all.x_rows = s_.rows + 2 * head * n_;
+  if (rows.rest_from == 0) return multiply(all, worker_);
+  all.n_x *= 2;
+  multiply_with_rests(all, reinterpret_cast<float*>(worker_.scratch() + kMatmulScratchBytes),
+                      worker_);
 }
 
 /// x (n, n_heads, head_stride): what each head's matrix is multiplied with.
@@ -195,20 +217,17 @@ void Absorbed::observe_heads(const Operand& weight, const float* x,
 }
 
 void Absorbed::project_queries() noexcept {
-  const QuantizedRows nope = quantized_rows_at(s_.nope_quantized, n_ * d_.n_heads, d_.nope);
-  const bool quantized = wants_quantized_rows(run_.in[1].info->desc.dtype);
+  const QuantizedRows nope = quantized_rows(s_.nope_quantized, run_.in[1]);
   const size_t latent = static_cast<size_t>(d_.latent());
   observe_heads(run_.in[1], run_.in[0].row(first_), static_cast<size_t>(d_.qk()));
   worker_.parallel_for(d_.n_heads, [&](int h) {
     MatmulArgs args = head_matmul(run_.in[1], h);
-    args.xq = &nope;
     args.x = run_.in[0].row(first_) + h * d_.qk();
     args.x_stride = static_cast<size_t>(run_.in[0].cols());
-    if (quantized) args.x_rows = s_.rows + h * n_;
     args.y = s_.q + static_cast<size_t>(h) * latent;
     args.y_stride = latent * static_cast<size_t>(d_.n_heads);
     args.row_end = d_.rank;
-    multiply(args, worker_);
+    multiply_head(args, nope, h);
   });
 }
 
@@ -337,12 +356,10 @@ void Absorbed::merge_parts() noexcept {
 }
 
 void Absorbed::project_outputs() noexcept {
-  const int n_rows = n_ * d_.n_heads;
   const size_t rank = static_cast<size_t>(d_.rank);
   observe_heads(run_.in[2], s_.o, rank);
-  QuantizedRows o{};
-  if (wants_quantized_rows(run_.in[2].info->desc.dtype)) {
-    o = quantized_rows_at(s_.o_quantized, n_rows, d_.rank);
+  const QuantizedRows o = quantized_rows(s_.o_quantized, run_.in[2]);
+  if (o.q != nullptr) {
     worker_.parallel_for(n_, [&](int t) {
       kernels_.quantize_rows(s_.o + row(first_ + t, 0) * rank, rank, d_.n_heads, o, t * d_.n_heads);
     });
@@ -350,14 +367,12 @@ void Absorbed::project_outputs() noexcept {
   }
   worker_.parallel_for(d_.n_heads, [&](int h) {
     MatmulArgs args = head_matmul(run_.in[2], h);
-    args.xq = &o;
-    if (o.q != nullptr) args.x_rows = s_.rows + h * n_;
     args.x = s_.o + static_cast<size_t>(h) * rank;
     args.x_stride = rank * static_cast<size_t>(d_.n_heads);
     args.y = run_.out_row(first_) + h * d_.v;
     args.y_stride = static_cast<size_t>(run_.out.cols());
     args.row_end = d_.v;
-    multiply(args, worker_);
+    multiply_head(args, o, h);
   });
 }
 
@@ -409,9 +424,10 @@ size_t absorbed_scratch_bytes(const Graph& graph, const Node& node) noexcept {
   return lay_out(nullptr, d, n).bytes;
 }
 
-size_t absorbed_worker_bytes(const MlaDims& d) noexcept {
-  // The products before and after attention use the same memory for oneDNN's tiles.
-  return std::max(lay_out_tile(nullptr, d).bytes, onednn_scratch_bytes(std::max(d.nope, d.rank)));
+size_t absorbed_worker_bytes(const MlaDims& d, int max_tokens) noexcept {
+  // The products before and after attention use the same memory: for oneDNN's tiles, or for sums.
+  return std::max({lay_out_tile(nullptr, d).bytes, onednn_scratch_bytes(std::max(d.nope, d.rank)),
+                   rest_sums_bytes(2 * tokens_at_a_time(d, max_tokens))});
 }
 
 }  // namespace minke::cpu

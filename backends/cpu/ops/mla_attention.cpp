@@ -88,7 +88,8 @@ void run_attention(const OpRun& run, Worker& worker) noexcept {
 
 size_t worker_bytes(const Graph& graph, const Node& node) noexcept {
   const MlaDims d(std::get<MlaAttrs>(node.attrs));
-  return std::max(absorbed_worker_bytes(d), rebuilt_worker_bytes(d, graph.max_tokens()));
+  return std::max(absorbed_worker_bytes(d, graph.max_tokens()),
+                  rebuilt_worker_bytes(d, graph.max_tokens()));
 }
 
 }  // namespace

@@ -28,6 +28,40 @@ void multiply(const MatmulArgs& args, const Worker& worker) noexcept {
     kernels.matmul(args);
 }
 
+namespace {
+
+/// Weight rows whose products with n_x rows are kept at a time.
+int rest_rows(int n_x) noexcept { return n_x > kFewRows ? 32 : kMaxRowsPerTask; }
+
+}  // namespace
+
+size_t rest_sums_bytes(int n_x) noexcept {
+  const auto n = static_cast<size_t>(std::max(n_x, kFewRows)), few = static_cast<size_t>(kFewRows);
+  return sizeof(float) * std::max(n * static_cast<size_t>(rest_rows(kFewRows + 1)),
+                                  few * static_cast<size_t>(rest_rows(kFewRows)));
+}
+
+void multiply_with_rests(const MatmulArgs& args, float* sums, const Worker& worker) noexcept {
+  const int n = args.n_x / 2, most = rest_rows(args.n_x);
+  const auto* w = static_cast<const std::byte*>(args.w);
+  for (int begin = args.row_begin; begin < args.row_end; begin += most) {
+    MatmulArgs part = args;
+    part.row_begin = begin;
+    part.row_end = std::min(begin + most, args.row_end);
+    if (part.row_end < args.row_end)
+      part.next_w = w + static_cast<size_t>(part.row_end) * args.w_row_bytes;
+    const int rows = part.row_end - begin;
+    part.y = sums - begin;
+    part.y_stride = static_cast<size_t>(rows);
+    multiply(part, worker);
+    for (int i = 0; i < n; ++i) {
+      const float* sum = sums + static_cast<ptrdiff_t>(i) * rows;
+      worker.kernels().add_f32(sum, sum + static_cast<ptrdiff_t>(n) * rows,
+                               args.y + static_cast<size_t>(i) * args.y_stride + begin, rows);
+    }
+  }
+}
+
 int rows_per_task(int n_rows, int n_x, int n_workers) noexcept {
   constexpr int kPanel = 32;  // rows that matmul likes to take together
   if (n_x > kFewRows) return kPanel;

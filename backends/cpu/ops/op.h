@@ -60,6 +60,8 @@ struct CpuOp {
   size_t (*worker_bytes)(const Graph& graph, const Node& node) noexcept = nullptr;
   /// True if the node multiplies quantized rows of its first input; null: never.
   bool (*wants_quantized)(const Graph& graph, const Node& node) noexcept = nullptr;
+  /// True if it wants their rests, too; null: never.
+  bool (*wants_rests)(const Graph& graph, const Node& node) noexcept = nullptr;
   /// True if run() quantizes its own output rows (quantize_row) where that is wanted.
   bool quantizes_output = false;
 };
@@ -76,6 +78,11 @@ inline const std::byte* weight_plane(const Operand& weight, int64_t plane) noexc
 
 /// One thread's share of a product, by our kernel or by oneDNN. args.scratch is worker.scratch().
 void multiply(const MatmulArgs& args, const Worker& worker) noexcept;
+
+/// The same where args.n_x rows are followed by as many rests: `args` has 2 * n_x rows of x, but
+/// n_x rows of y, and no y_rows. sums: rest_sums_bytes(2 * n_x).
+void multiply_with_rests(const MatmulArgs& args, float* sums, const Worker& worker) noexcept;
+size_t rest_sums_bytes(int n_x) noexcept;
 
 /// Weight rows a task takes: enough tasks for the workers to even out, few enough to be cheap. Up
 /// to kFewRows activation rows a task is bound by the bytes of its weights, and long runs read

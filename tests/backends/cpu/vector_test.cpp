@@ -58,6 +58,41 @@ TEST_CASE("quantize_rows: within half a step, sums right, equal on every instruc
   }
 }
 
+TEST_CASE("quantize_rows: with rests a value has 16 bits") {
+  constexpr int kRows = 3, kCols = 128;
+  std::mt19937 rng(2);
+  auto x = random_floats(rng, kRows * kCols, 5.0f);
+  std::fill_n(x.begin(), 32, 0.0f);
+  for (size_t i = 64; i < 96; ++i) x[i] *= 1e37f;
+  const size_t n_bytes = cpu::quantized_rows_bytes(kRows, kCols, cpu::Rests::kYes);
+  AlignedBytes first_bytes(n_bytes);
+  const auto first = cpu::quantized_rows_at(first_bytes.data(), kRows, kCols, cpu::Rests::kYes);
+  cpu::available_kernels().front()->quantize_rows(x.data(), kCols, kRows, first, 0);
+  for (const KernelTable* table : cpu::available_kernels()) {
+    CAPTURE(std::string_view(table->name));
+    AlignedBytes bytes(n_bytes);
+    const auto rows = cpu::quantized_rows_at(bytes.data(), kRows, kCols, cpu::Rests::kYes);
+    REQUIRE(rows.rest_from == kRows);
+    table->quantize_rows(x.data(), kCols, kRows, rows, 0);
+    Quantized plain(kRows, kCols);
+    table->quantize_rows(x.data(), kCols, kRows, plain.rows, 0);
+    CHECK(std::equal(plain.rows.q, plain.rows.q + kRows * kCols, rows.q));
+    for (size_t i = 0; i < x.size(); ++i) {
+      const size_t rest = i + kRows * kCols;
+      const float scale = rows.scale[i / 32];
+      const float value = float(rows.q[i]) * scale + float(rows.q[rest]) * rows.scale[rest / 32];
+      CHECK(std::abs(value - x[i]) <= 0.501f / 254 * scale);
+    }
+    for (size_t group = 0; group < 2 * kRows * kCols / 16; ++group) {
+      int total = 0;
+      for (size_t i = 0; i < 16; ++i) total += rows.q[16 * group + i];
+      CHECK(total == rows.sum[group]);
+    }
+    CHECK(std::equal(rows.q, rows.q + 2 * kRows * kCols, first.q));
+    CHECK(std::equal(rows.scale, rows.scale + 2 * kRows * kCols / 32, first.scale));
+  }
+}
+
 TEST_CASE("quantize_rows: a value that is not finite spoils its block and no other") {
   for (const float bad :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
