@@ -226,7 +226,7 @@ Action setup_bench(CommandLine& line) {
   app.add_option(
          "--compare", options->saved,
          "Set a saved run beside the results: a file of -o json or -o jsonl, of minke bench "
-         "or llama-bench")
+         "or llama-bench, where the cache has the same type (llama-bench's is f16 if not said)")
       ->type_name("FILE");
   return [options] { return bench(*options); };
 }

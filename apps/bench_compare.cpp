@@ -69,8 +69,6 @@ Result<SavedRun> SavedRun::open(const std::filesystem::path& path) {
   SavedRun run;
   for (const nlohmann::json& row : rows) {
     MINKE_ASSIGN(SavedResult result, read_result(row, name));
-    run.several_cache_types_ |=
-        !run.results_.empty() && run.results_.front().cache_type != result.cache_type;
     run.results_.push_back(std::move(result));
   }
   return run;
@@ -80,8 +78,7 @@ std::optional<double> SavedRun::rate_of(const BenchCase& bench_case) const {
   const auto found = std::find_if(results_.rbegin(), results_.rend(), [&](const SavedResult& r) {
     return r.test == bench_case.test &&
            r.n_threads.value_or(bench_case.n_threads) == bench_case.n_threads &&
-           (!several_cache_types_ || r.cache_type.empty() ||
-            find_cache_type(r.cache_type) == bench_case.cache_type);
+           (r.cache_type.empty() || find_cache_type(r.cache_type) == bench_case.cache_type);
   });
   if (found == results_.rend()) return std::nullopt;
   return found->rate;

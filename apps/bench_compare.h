@@ -24,13 +24,12 @@ class SavedRun {
   /// A file of `-o json` or `-o jsonl`. Errors: kMissing, kIo, kContent.
   static Result<SavedRun> open(const std::filesystem::path& path);
 
-  /// Of the same test with the same threads, as far as the file says, and the same type of the
-  /// cache where the file has several: other programs' default is another one. The last one counts.
+  /// Of the same test with the same threads and type of the cache, as far as the file says; the
+  /// last one counts.
   std::optional<double> rate_of(const BenchCase& bench_case) const;
 
  private:
   std::vector<SavedResult> results_;
-  bool several_cache_types_ = false;
 };
 
 }  // namespace minke::apps

@@ -72,13 +72,15 @@ class Verifier {
       }
     }
     // Others may still work: the caller goes on to tell of it.
-    while (is_caller && !stopped_ && done_bytes_ < total_bytes_) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    while (is_caller && !stopped_) {
+      const bool all_done = done_bytes_ == total_bytes_;
       if (const Status status = tell(); !status) {
         const std::scoped_lock lock(mutex_);
         stopped_ = true;
         if (!error_) error_ = status.error();
       }
+      if (all_done) break;
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }
   }
 

@@ -19,7 +19,7 @@ enum class CacheType : uint8_t {
 #undef MINKE_CACHE_TYPE
 };
 
-/// What attention computes with: any other type is rounded to it, or decoded first.
+/// The integers that attention computes with over any type but f32.
 inline constexpr CacheType kDefaultCacheType = CacheType::kQ8;
 
 /// All types, in the order of cache_type_list.inc.

@@ -89,6 +89,7 @@ Operand CpuPlan::operand(Value v, const Step& step) const noexcept {
     const Place& place = places_[static_cast<size_t>(v.id)];
     operand.data = place.data;
     if (place.quantized != nullptr)
+      // As many rows as this step has, so that rests come right behind them.
       operand.quantized =
           quantized_rows_at(place.quantized, operand.rows, operand.cols(), place.rests);
   }

@@ -28,17 +28,17 @@ MINKE_KERNELS_ISAS(MINKE_DECLARE)
 namespace {
 
 #if defined(__x86_64__)
-/// CPUID leaf 7: EAX of subleaf 1 and EDX of subleaf 0. Zero on processors without it.
+/// CPUID leaf 7; zero on processors without it.
 struct Leaf7 {
-  unsigned a1 = 0, d0 = 0;
+  unsigned eax_of_subleaf_1 = 0, edx = 0;
 };
 Leaf7 leaf_7() noexcept {
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return {};
-  const unsigned last_subleaf = a, d0 = d;
-  if (last_subleaf < 1) return {0, d0};
+  const unsigned last_subleaf = a, edx = d;
+  if (last_subleaf < 1) return {0, edx};
   __cpuid_count(7, 1, a, b, c, d);
-  return {a, d0};
+  return {a, edx};
 }
 
 /// Whether this process may use tiles of bytes; asks the kernel for their registers, which it gives
@@ -46,7 +46,7 @@ Leaf7 leaf_7() noexcept {
 bool may_use_amx() noexcept {
 #if defined(__linux__)
   constexpr unsigned kTile = 1U << 24, kInt8 = 1U << 25;
-  if ((leaf_7().d0 & kTile) == 0 || (leaf_7().d0 & kInt8) == 0) return false;
+  if ((leaf_7().edx & kTile) == 0 || (leaf_7().edx & kInt8) == 0) return false;
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // asm/prctl.h of Linux 5.16 on
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 #else
@@ -67,7 +67,7 @@ bool supported(std::string_view isa) noexcept {
   const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni") != 0;
   constexpr unsigned kAvxVnni = 1U << 4;
   if (isa == "avx2") return avx2;
-  if (isa == "avxvnni") return avx2 && (leaf_7().a1 & kAvxVnni) != 0;
+  if (isa == "avxvnni") return avx2 && (leaf_7().eax_of_subleaf_1 & kAvxVnni) != 0;
   if (isa == "avx512") return avx512;
   if (isa == "avx512vnni") return vnni;
   const bool bf16 = vnni && __builtin_cpu_supports("avx512bf16") != 0;

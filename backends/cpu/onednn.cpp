@@ -53,7 +53,7 @@ void onednn_matmul(const MatmulArgs& args,
 }
 
 void limit_onednn(std::string_view isa) noexcept {
-  if (isa == "avx2") dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx2);
+  if (isa == "avx2" || isa == "avxvnni") dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx2);
   if (isa == "avx512") dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx512_core);
 }
 

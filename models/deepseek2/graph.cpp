@@ -14,7 +14,7 @@ class Builder {
     const Value outputs = g_.input(StepInput::kOutputRows);
     // Only the rows whose logits are wanted go through the head.
     const Value x = norm(g_.get_rows(layers(c_.n_layers), outputs), w_.output_norm);
-    MINKE_TRY(g_.finish(linear(x, w_.output)));
+    MINKE_TRY(g_.finish(precise(x, w_.output)));
     return std::move(g_);
   }
 
@@ -46,22 +46,23 @@ class Builder {
   }
 
   Value weight(const Weight& w) { return g_.weight(w.name, w.desc, w.data); }
-  Value linear(Value x, const Weight& w, Precision precision = Precision::kHigh) {
+  Value linear(Value x, const Weight& w, Precision precision) {
     return g_.matmul(x, weight(w), {precision});
   }
+  Value precise(Value x, const Weight& w) { return linear(x, w, Precision::kHigh); }
   Value norm(Value x, const Weight& w) { return g_.rms_norm(x, weight(w), c_.rms_eps); }
 
   Value attention(const LayerWeights& layer, int i, Value h) {
     const Value q_full = c_.q_lora_rank == 0
-                             ? linear(h, layer.q)
-                             : linear(norm(linear(h, layer.q_a), layer.q_a_norm), layer.q_b);
+                             ? precise(h, layer.q)
+                             : precise(norm(precise(h, layer.q_a), layer.q_a_norm), layer.q_b);
     const Value q = g_.rope(q_full, rope_, {c_.n_heads, c_.qk_dim(), c_.qk_nope_dim});
-    const Value stored = g_.latent_store(linear(h, layer.kv_a), weight(layer.kv_a_norm), rope_,
+    const Value stored = g_.latent_store(precise(h, layer.kv_a), weight(layer.kv_a_norm), rope_,
                                          {i, c_.kv_lora_rank, c_.rms_eps});
     const Value o = g_.mla_attention(q, weight(layer.k_b), weight(layer.v_b), stored,
                                      {i, c_.n_heads, c_.qk_nope_dim, c_.qk_rope_dim, c_.v_dim,
                                       c_.kv_lora_rank, c_.attention_scale()});
-    return linear(o, layer.attn_out);
+    return precise(o, layer.attn_out);
   }
 
   Value mlp(const MlpWeights& w, Value u, Precision precision) {
@@ -72,8 +73,8 @@ class Builder {
   Value feed_forward(const LayerWeights& layer, Value u) {
     if (!layer.router) return mlp(layer.mlp, u, Precision::kHigh);
     const Value route = g_.moe_route(
-        linear(u, layer.router), {c_.n_experts_used, c_.n_expert_groups, c_.n_expert_groups_used,
-                                  c_.expert_weights_scale, c_.expert_weights_norm});
+        precise(u, layer.router), {c_.n_experts_used, c_.n_expert_groups, c_.n_expert_groups_used,
+                                   c_.expert_weights_scale, c_.expert_weights_norm});
     const Value routed = g_.moe_ffn(u, route, weight(layer.experts.gate), weight(layer.experts.up),
                                     weight(layer.experts.down), {c_.n_experts_used});
     // Experts, routed or shared, hardly gain from more precision (CONTRIBUTING.md).

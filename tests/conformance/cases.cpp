@@ -90,7 +90,7 @@ std::vector<OpCase> cases_of_Matmul() {
     for (const int cols : {1, 15, 16, 17, 100}) add(dtype, 5, cols, 4);
   for (const int n : {1, 6, 48, 129}) add(DType::kQ5_0, 70, 1408, n);
   for (const DType dtype : {DType::kQ6_K, DType::kQ8_0})
-    for (const int n : {1, 4, 5, 48}) add(dtype, 1100, 256, n, Precision::kHigh);
+    for (const int n : {1, 4, 5, 48}) add(dtype, 5000, 256, n, Precision::kHigh);
   return cases;
 }
 
@@ -136,25 +136,28 @@ std::vector<OpCase> cases_of_LatentStore() {
 std::vector<OpCase> cases_of_MlaAttention() {
   std::vector<OpCase> cases;
   const auto add = [&](DType weights, CacheType cache, std::vector<SequenceShape> sequences,
-                       int heads, int rank = 64, int rope = 32) {
+                       int heads, int rank = 64, int rope = 32, double tolerance = 0) {
     std::string name =
         fmt::format("{} weights, {} cache of {} + {}, {} heads:", dtype_name(weights),
                     cache_type_name(cache), rank, rope, heads);
     for (const auto& s : sequences) name += fmt::format(" {}+{}", s.before, s.tokens);
-    cases.push_back(
-        {name, std::move(sequences),
-         [=](CaseGraph& c) {
-           const int nope = 32, v = 32;
-           const Value table = c.graph.rope_table(c.positions(), frequencies(rope / 2));
-           const Value stored =
-               c.graph.latent_store(c.activations(rank + rope), c.weight(DType::kF32, Shape{rank}),
-                                    table, {0, rank, 1e-6f});
-           return c.graph.mla_attention(c.activations(heads * (nope + rope)),
-                                        c.weight(weights, Shape{heads, rank, nope}, 0.2f),
-                                        c.weight(weights, Shape{heads, v, rank}, 0.2f), stored,
-                                        {0, heads, nope, rope, v, rank, 0.15f});
-         },
-         weights == DType::kF32 && cache == CacheType::kF32 ? 5e-5 : kLatent, rank, rope, cache});
+    cases.push_back({name, std::move(sequences),
+                     [=](CaseGraph& c) {
+                       const int nope = 32, v = 32;
+                       const Value table = c.graph.rope_table(c.positions(), frequencies(rope / 2));
+                       const Value stored = c.graph.latent_store(c.activations(rank + rope),
+                                                                 c.weight(DType::kF32, Shape{rank}),
+                                                                 table, {0, rank, 1e-6f});
+                       return c.graph.mla_attention(
+                           c.activations(heads * (nope + rope)),
+                           c.weight(weights, Shape{heads, rank, nope}, 0.2f),
+                           c.weight(weights, Shape{heads, v, rank}, 0.2f), stored,
+                           {0, heads, nope, rope, v, rank, 0.15f});
+                     },
+                     tolerance > 0                                        ? tolerance
+                     : weights == DType::kF32 && cache == CacheType::kF32 ? 5e-5
+                                                                          : kLatent,
+                     rank, rope, cache});
   };
   for (const CacheType cache : cache_types()) {
     add(DType::kF32, cache, {{0, 1}}, 4);
@@ -163,6 +166,8 @@ std::vector<OpCase> cases_of_MlaAttention() {
     add(DType::kF32, cache, {{70, 3}}, 2, 512, 64);
   }
   add(DType::kF32, CacheType::kF32, {{0, 130}}, 4);
+  // Queries and outputs of 16 bits.
+  for (const int n : {1, 20}) add(DType::kQ8_0, CacheType::kF32, {{20, n}}, 4, 64, 32, 3e-4);
   add(DType::kF32, CacheType::kF32, {{300, 70}}, 3);
   add(DType::kF32, CacheType::kF32, {{1500, 1}, {5, 1}}, 16);
   add(DType::kF32, CacheType::kF32, {{1, 2}}, 128);

@@ -37,7 +37,7 @@ std::vector<Question> read_questions() {
 /// Greedy answers, several at a time, without EOS.
 std::vector<std::vector<TokenId>> ask_all(const Model& model,
                                           const std::vector<Question>& questions,
-                                          CacheType cache_type = CacheType::kF16) {
+                                          CacheType cache_type = kDefaultCacheType) {
   const auto backend = make_cpu_backend({.n_threads = 2});
   REQUIRE(backend);
   const auto engine =

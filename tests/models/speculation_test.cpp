@@ -111,11 +111,12 @@ TEST_CASE("rows that are read one by one in one step have the bits of as many st
     check_rows(tiny("tiny-lite", "F32"), CacheType::kF16, {.n_threads = 1, .isa = kernels->name},
                {40});
   // Across the borders of blocks, and of the lengths from which the cache is split over threads.
-  check_rows(tiny("tiny-236b", "Q8_0"), CacheType::kF16, {.n_threads = 2}, {1, 500, 1010});
+  for (const CacheType type : {kDefaultCacheType, CacheType::kF16})
+    check_rows(tiny("tiny-236b", "Q8_0"), type, {.n_threads = 2}, {1, 500, 1010});
   check_rows(tiny("tiny-lite-bf16", "BF16"), CacheType::kBF16, {.n_threads = 1}, {40});
   check_rows(tiny("tiny-236b", "F32"), CacheType::kF32,
              {.n_threads = 1, .mla_form = cpu::MlaForm::kRebuilt}, {40});
-  check_rows(demo(), CacheType::kF16, {.n_threads = 2}, {40});
+  check_rows(demo(), kDefaultCacheType, {.n_threads = 2}, {40});
   check_rows(demo(), CacheType::kQ6, {.n_threads = 1}, {40});
 }
 

@@ -22,13 +22,14 @@ struct Block {
       : q(rows.q + at), scale(rows.scale + at / kQuantBlock), sum(rows.sum + at / 16) {}
 };
 
-constexpr int kVectors = kQuantBlock / kFloats;
-constexpr float kMagic = 0x1.8p23f;
+constexpr int kBlockVectors = kQuantBlock / kFloats;
+/// Added to a float of at most 2^22 it rounds to an integer, which is then the low bits.
+constexpr float kRounder = 0x1.8p23f;
 
-/// Integers to bytes and their sums: values are kMagic + integer, whose low bits are the integer.
-void put_integers(const VF (&values)[kVectors], const Block& to) {
+/// Integers to bytes and their sums: values are kRounder + integer, whose low bits are the integer.
+void put_integers(const VF (&values)[kBlockVectors], const Block& to) {
 #if defined(__AVX512F__)
-  const VF magic = splat(kMagic);
+  const VF magic = splat(kRounder);
   float sums[4];  // Exact: they are small integers.
   sums_of_4(values[0] - magic, values[1] - magic, splat(0.0f), splat(0.0f), sums);
   for (int i = 0; i < 2; ++i) {
@@ -38,7 +39,7 @@ void put_integers(const VF (&values)[kVectors], const Block& to) {
   }
 #else
   alignas(64) float rounded[kQuantBlock];
-  for (int i = 0; i < kVectors; ++i) values[i].store_aligned(rounded + i * kFloats);
+  for (int i = 0; i < kBlockVectors; ++i) values[i].store_aligned(rounded + i * kFloats);
   int32_t words[kQuantBlock];
   std::memcpy(words, rounded, sizeof(words));
   for (int i = 0; i < kQuantBlock; ++i) to.q[i] = static_cast<int8_t>(words[i]);
@@ -52,9 +53,9 @@ void put_integers(const VF (&values)[kVectors], const Block& to) {
 
 /// rest: where what rounding left goes, or null.
 void quantize_block(const float* x, const Block& to, const Block* rest) {
-  VF values[kVectors];
+  VF values[kBlockVectors];
   VF largest(0.0f), poison(0.0f);
-  for (int i = 0; i < kVectors; ++i) {
+  for (int i = 0; i < kBlockVectors; ++i) {
     const VF v = load(x + i * kFloats);
     const VF finite = xsimd::min(xsimd::max(v, splat(-FLT_MAX)), splat(FLT_MAX));
     values[i] = xsimd::select(v == v, finite, splat(0.0f));
@@ -71,16 +72,16 @@ void quantize_block(const float* x, const Block& to, const Block* rest) {
   *to.scale = max < kTiny ? 0.0f : max / 127.0f;
   for (int i = 0; i < kFloats; ++i) *to.scale += poison_lanes[i];
   const VF inverse = splat(max < kTiny ? 0.0f : 127.0f / max);
-  const VF magic = splat(kMagic);
-  VF rounded[kVectors];
-  for (int i = 0; i < kVectors; ++i) {
+  const VF magic = splat(kRounder);
+  VF rounded[kBlockVectors];
+  for (int i = 0; i < kBlockVectors; ++i) {
     values[i] = values[i] * inverse;
     rounded[i] = values[i] + magic;
   }
   put_integers(rounded, to);
   if (rest == nullptr) return;
   *rest->scale = *to.scale / kRestSteps;
-  for (int i = 0; i < kVectors; ++i)
+  for (int i = 0; i < kBlockVectors; ++i)
     rounded[i] = (values[i] - (rounded[i] - magic)) * splat(kRestSteps) + magic;
   put_integers(rounded, *rest);
 }

@@ -10,18 +10,18 @@ bool wants_quantized(const Graph& graph, const Node& node) noexcept {
   return wants_quantized_rows(graph.info(node.inputs[1]).desc.dtype);
 }
 
-bool takes_rests(const MatmulAttrs& attrs, DType w) noexcept {
+bool needs_rests(const MatmulAttrs& attrs, DType w) noexcept {
   return attrs.precision == Precision::kHigh && wants_rests(w);
 }
 
-bool node_takes_rests(const Graph& graph, const Node& node) noexcept {
-  return takes_rests(std::get<MatmulAttrs>(node.attrs), graph.info(node.inputs[1]).desc.dtype);
+bool node_needs_rests(const Graph& graph, const Node& node) noexcept {
+  return needs_rests(std::get<MatmulAttrs>(node.attrs), graph.info(node.inputs[1]).desc.dtype);
 }
 
 void run_matmul(const OpRun& run, Worker& worker) noexcept {
   const Operand &x = run.in[0], &w = run.in[1];
   const int n_out = run.out.cols();
-  const bool rests = takes_rests(run.attrs<MatmulAttrs>(), w.info->desc.dtype);
+  const bool rests = needs_rests(run.attrs<MatmulAttrs>(), w.info->desc.dtype);
   MatmulArgs args{.w_type = w.info->desc.dtype,
                   .w = w.data,
                   .w_row_bytes = w.info->desc.row_bytes(),
@@ -35,9 +35,10 @@ void run_matmul(const OpRun& run, Worker& worker) noexcept {
                   .scratch = worker.scratch()};
   if (args.n_x == 0) return;
   run.observe(worker, {w.info, 0, args.x, args.x_stride, nullptr, args.n_x});
-  if (rests) args.n_x *= 2;
+  // The rests lie behind the last row.
+  if (rests) MINKE_CHECK(x.quantized.rest_from == x.rows, "{}", run.node->name);
   const auto* w_rows = static_cast<const std::byte*>(w.data);
-  const int rows = rows_per_task(n_out, args.n_x, worker.n_workers());
+  const int rows = rows_per_task(n_out, rests ? 2 * args.n_x : args.n_x, worker.n_workers());
   worker.parallel_for((n_out + rows - 1) / rows, [&](int task) {
     args.row_begin = task * rows;
     args.row_end = std::min(args.row_begin + rows, n_out);
@@ -55,7 +56,7 @@ void run_matmul(const OpRun& run, Worker& worker) noexcept {
 
 size_t worker_bytes(const Graph& graph, const Node& node) noexcept {
   const TensorDesc& w = graph.info(node.inputs[1]).desc;
-  if (node_takes_rests(graph, node)) return rest_sums_bytes(2 * graph.max_tokens());
+  if (node_needs_rests(graph, node)) return rest_sums_bytes(graph.max_tokens());
   return wants_quantized_rows(w.dtype) ? 0 : onednn_scratch_bytes(static_cast<int>(w.shape.cols()));
 }
 
@@ -65,6 +66,6 @@ extern const CpuOp kMatmulCpuOp;
 const CpuOp kMatmulCpuOp{.run = run_matmul,
                          .worker_bytes = worker_bytes,
                          .wants_quantized = wants_quantized,
-                         .wants_rests = node_takes_rests};
+                         .wants_rests = node_needs_rests};
 
 }  // namespace minke::cpu

@@ -201,7 +201,6 @@ void Absorbed::multiply_head(const MatmulArgs& args, const QuantizedRows& rows,
   all.xq = &rows;
   if (rows.q != nullptr) all.x_rows = s_.rows + 2 * head * n_;
   if (rows.rest_from == 0) return multiply(all, worker_);
-  all.n_x *= 2;
   multiply_with_rests(all, reinterpret_cast<float*>(worker_.scratch() + kMatmulScratchBytes),
                       worker_);
 }
@@ -427,7 +426,7 @@ size_t absorbed_scratch_bytes(const Graph& graph, const Node& node) noexcept {
 size_t absorbed_worker_bytes(const MlaDims& d, int max_tokens) noexcept {
   // The products before and after attention use the same memory: for oneDNN's tiles, or for sums.
   return std::max({lay_out_tile(nullptr, d).bytes, onednn_scratch_bytes(std::max(d.nope, d.rank)),
-                   rest_sums_bytes(2 * tokens_at_a_time(d, max_tokens))});
+                   rest_sums_bytes(tokens_at_a_time(d, max_tokens))});
 }
 
 }  // namespace minke::cpu

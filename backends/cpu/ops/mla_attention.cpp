@@ -61,7 +61,7 @@ void softmax_step(const KernelTable& kernels, float* scores, int n_valid, int n_
 bool absorbed_is_cheaper(const MlaDims& d, int n_q, int n_before) noexcept {
   // In multiply-adds of f32 a head, fitted to measurements (CONTRIBUTING.md, "Two forms of
   // attention"): what the softmax of one score costs beside its products, and what a product with
-  // quantized weights costs beside one in f32.
+  // quantized weights (and 8-bit rows) costs beside one in f32.
   constexpr double kSoftmax = 500, kQuantizedProduct = 0.3;
   const double queries = n_q, scores = queries * (n_before + 0.5 * n_q), keys = n_before + n_q;
   const double projection = static_cast<double>(d.rank) * (d.nope + d.v);

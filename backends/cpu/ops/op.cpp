@@ -30,22 +30,23 @@ void multiply(const MatmulArgs& args, const Worker& worker) noexcept {
 
 namespace {
 
-/// Weight rows whose products with n_x rows are kept at a time.
+/// Weight rows whose products with n_x rows and rests are kept at a time.
 int rest_rows(int n_x) noexcept { return n_x > kFewRows ? 32 : kMaxRowsPerTask; }
 
 }  // namespace
 
 size_t rest_sums_bytes(int n_x) noexcept {
-  const auto n = static_cast<size_t>(std::max(n_x, kFewRows)), few = static_cast<size_t>(kFewRows);
+  const auto n = static_cast<size_t>(2 * n_x), few = static_cast<size_t>(kFewRows);
   return sizeof(float) * std::max(n * static_cast<size_t>(rest_rows(kFewRows + 1)),
                                   few * static_cast<size_t>(rest_rows(kFewRows)));
 }
 
 void multiply_with_rests(const MatmulArgs& args, float* sums, const Worker& worker) noexcept {
-  const int n = args.n_x / 2, most = rest_rows(args.n_x);
+  const int n = args.n_x, most = rest_rows(2 * n);
   const auto* w = static_cast<const std::byte*>(args.w);
   for (int begin = args.row_begin; begin < args.row_end; begin += most) {
     MatmulArgs part = args;
+    part.n_x = 2 * n;
     part.row_begin = begin;
     part.row_end = std::min(begin + most, args.row_end);
     if (part.row_end < args.row_end)

@@ -79,8 +79,8 @@ inline const std::byte* weight_plane(const Operand& weight, int64_t plane) noexc
 /// One thread's share of a product, by our kernel or by oneDNN. args.scratch is worker.scratch().
 void multiply(const MatmulArgs& args, const Worker& worker) noexcept;
 
-/// The same where args.n_x rows are followed by as many rests: `args` has 2 * n_x rows of x, but
-/// n_x rows of y, and no y_rows. sums: rest_sums_bytes(2 * n_x).
+/// The same with rests: args.n_x rows of x are followed by their rests (in x_rows, where that is
+/// given), and y gets the sums of both products. No y_rows. sums: rest_sums_bytes(args.n_x).
 void multiply_with_rests(const MatmulArgs& args, float* sums, const Worker& worker) noexcept;
 size_t rest_sums_bytes(int n_x) noexcept;
 

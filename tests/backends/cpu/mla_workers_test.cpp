@@ -112,7 +112,7 @@ void check_workers(const Attention& attention, const std::vector<Part>& parts) {
 }  // namespace
 
 TEST_CASE("attention over a long cache has the same bits on any number of workers") {
-  for (const CacheType type : {CacheType::kF16, CacheType::kF32}) {
+  for (const CacheType type : {kDefaultCacheType, CacheType::kF16, CacheType::kF32}) {
     CAPTURE(cache_type_name(type));
     const Attention few_heads(16, 40, type), many_heads(128, 40, type);
     for (const int n : {1, 2, 3, 4, 5, 8, 9, 16, 17, 23, 31, 32, 33, 40}) {
@@ -130,7 +130,7 @@ TEST_CASE("attention over a long cache has the same bits on any number of worker
 }
 
 TEST_CASE("a token's attention has the same bits whatever is run beside it") {
-  const Attention attention(16, 40, CacheType::kF16);
+  const Attention attention(16, 40, kDefaultCacheType);
   constexpr size_t kWidth = 16 * kValues, kTokens = 39;
   for (const int n_workers : {1, 2, 8}) {
     CAPTURE(n_workers);
