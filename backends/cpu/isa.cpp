@@ -46,7 +46,7 @@ Leaf7 leaf_7() noexcept {
 bool may_use_amx() noexcept {
 #if defined(__linux__)
   constexpr unsigned kTile = 1U << 24, kInt8 = 1U << 25;
-  if ((leaf_7().edx & kTile) == 0 || (leaf_7().edx & kInt8) == 0) return false;
+  if ((~leaf_7().edx & (kTile | kInt8)) != 0) return false;
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // asm/prctl.h of Linux 5.16 on
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 #else

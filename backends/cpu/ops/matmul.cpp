@@ -46,8 +46,7 @@ void run_matmul(const OpRun& run, Worker& worker) noexcept {
     const int next = args.row_begin + rows * worker.n_workers();
     args.next_w = next < n_out ? w_rows + static_cast<size_t>(next) * args.w_row_bytes : nullptr;
     if (rests) {
-      multiply_with_rests(args, reinterpret_cast<float*>(worker.scratch() + kMatmulScratchBytes),
-                          worker);
+      multiply_with_rests(args, worker);
     } else {
       multiply(args, worker);
     }

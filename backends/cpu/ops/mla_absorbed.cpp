@@ -201,8 +201,7 @@ void Absorbed::multiply_head(const MatmulArgs& args, const QuantizedRows& rows,
   all.xq = &rows;
   if (rows.q != nullptr) all.x_rows = s_.rows + 2 * head * n_;
   if (rows.rest_from == 0) return multiply(all, worker_);
-  multiply_with_rests(all, reinterpret_cast<float*>(worker_.scratch() + kMatmulScratchBytes),
-                      worker_);
+  multiply_with_rests(all, worker_);
 }
 
 /// x (n, n_heads, head_stride): what each head's matrix is multiplied with.

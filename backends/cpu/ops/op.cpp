@@ -30,8 +30,10 @@ void multiply(const MatmulArgs& args, const Worker& worker) noexcept {
 
 namespace {
 
+constexpr int kPanelRows = 32;  // that matmul likes to take together
+
 /// Weight rows whose products with n_x rows and rests are kept at a time.
-int rest_rows(int n_x) noexcept { return n_x > kFewRows ? 32 : kMaxRowsPerTask; }
+int rest_rows(int n_x) noexcept { return n_x > kFewRows ? kPanelRows : kMaxRowsPerTask; }
 
 }  // namespace
 
@@ -41,7 +43,8 @@ size_t rest_sums_bytes(int n_x) noexcept {
                                   few * static_cast<size_t>(rest_rows(kFewRows)));
 }
 
-void multiply_with_rests(const MatmulArgs& args, float* sums, const Worker& worker) noexcept {
+void multiply_with_rests(const MatmulArgs& args, const Worker& worker) noexcept {
+  auto* sums = reinterpret_cast<float*>(worker.scratch() + kMatmulScratchBytes);
   const int n = args.n_x, most = rest_rows(2 * n);
   const auto* w = static_cast<const std::byte*>(args.w);
   for (int begin = args.row_begin; begin < args.row_end; begin += most) {
@@ -64,11 +67,10 @@ void multiply_with_rests(const MatmulArgs& args, float* sums, const Worker& work
 }
 
 int rows_per_task(int n_rows, int n_x, int n_workers) noexcept {
-  constexpr int kPanel = 32;  // rows that matmul likes to take together
-  if (n_x > kFewRows) return kPanel;
+  if (n_x > kFewRows) return kPanelRows;
   constexpr int kTasksPerWorker = 4;
-  const int even = n_rows / (kTasksPerWorker * n_workers) / kPanel * kPanel;
-  return std::clamp(even, kPanel, kMaxRowsPerTask);
+  const int even = n_rows / (kTasksPerWorker * n_workers) / kPanelRows * kPanelRows;
+  return std::clamp(even, kPanelRows, kMaxRowsPerTask);
 }
 
 }  // namespace minke::cpu

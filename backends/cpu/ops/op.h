@@ -80,8 +80,9 @@ inline const std::byte* weight_plane(const Operand& weight, int64_t plane) noexc
 void multiply(const MatmulArgs& args, const Worker& worker) noexcept;
 
 /// The same with rests: args.n_x rows of x are followed by their rests (in x_rows, where that is
-/// given), and y gets the sums of both products. No y_rows. sums: rest_sums_bytes(args.n_x).
-void multiply_with_rests(const MatmulArgs& args, float* sums, const Worker& worker) noexcept;
+/// given), and y gets the sums of both products. No y_rows. Uses rest_sums_bytes(args.n_x) of the
+/// worker's scratch, behind matmul's.
+void multiply_with_rests(const MatmulArgs& args, const Worker& worker) noexcept;
 size_t rest_sums_bytes(int n_x) noexcept;
 
 /// Weight rows a task takes: enough tasks for the workers to even out, few enough to be cheap. Up
