@@ -11,6 +11,21 @@ namespace {
 inline VF byte_to_float(VI lanes, int i) {
   return to_float(and_bits(shift_right(lanes, 8 * i), splat_i32(255)));
 }
+/// Byte i of every lane, unsigned, times a factor.
+class ScaledBytes {
+ public:
+  explicit ScaledBytes(VF factor) : factor_(factor), start_(factor * splat(-kWhole)) {}
+  [[gnu::always_inline]] VF operator()(VI lanes, int i) const {
+    const VI byte = and_bits(shift_right(lanes, 8 * i), splat_i32(255));
+    return madd(bits_as_float(or_bits(byte, splat_i32(kWholeBits))), factor_, start_);
+  }
+
+ private:
+  // This float's bits and a byte's are their sum. Its product with a half is exact.
+  static constexpr float kWhole = 0x1p23f;
+  static constexpr int32_t kWholeBits = 0x4B000000;
+  VF factor_, start_;
+};
 /// The half at byte `at` of the rows, the last of its block: loads the 16 bytes that end with it.
 [[gnu::always_inline]] inline VF load_last_halves(const RowPointers& rows, size_t at) {
   VI v[4];
@@ -33,8 +48,9 @@ struct LaneScales {
   }
 };
 
-/// Q4_K and Q5_K: d, dmin and twelve bytes that k_scales.h draws.
-template <class Block>
+/// Q4_K and Q5_K: d, dmin and twelve bytes that k_scales.h draws. The scale of every second group,
+/// the high nibbles, is multiplied by kHighFactor.
+template <class Block, float kHighFactor>
 struct LaneKScales {
   template <class Body>
   [[gnu::always_inline]] static void for_each_scale(const RowPointers& rows, size_t at,
@@ -43,7 +59,8 @@ struct LaneKScales {
     VI head[4];  // d and dmin; s0..3 with the top of s4..7; m0..3 likewise; s4..7 and m4..7
     rows.load_16_bytes(at, head);
     const VF d = low_halves(head[0]);
-    const VF d_min = -low_halves(shift_right(head[0], 16));
+    const ScaledBytes scale_of[2] = {ScaledBytes(d), ScaledBytes(d * splat(kHighFactor))};
+    const ScaledBytes min_of(-low_halves(shift_right(head[0], 16)));
     const auto top_of = [&](VI lanes) { return and_bits(shift_right(lanes, 2), top); };
     const VI scales[2] = {and_bits(head[1], six),
                           or_bits(and_bits(head[3], four), top_of(head[1]))};
@@ -51,13 +68,13 @@ struct LaneKScales {
                         or_bits(and_bits(shift_right(head[3], 4), four), top_of(head[2]))};
     MINKE_UNROLL
     for (int g = 0; g < 8; ++g)
-      body(g, byte_to_float(scales[g / 4], g % 4) * d, byte_to_float(mins[g / 4], g % 4) * d_min);
+      body(g, scale_of[g % 2](scales[g / 4], g % 4), min_of(mins[g / 4], g % 4));
   }
 };
 template <>
-struct LaneScales<BlockQ4_K> : LaneKScales<BlockQ4_K> {};
+struct LaneScales<BlockQ4_K> : LaneKScales<BlockQ4_K, kHighInPlace ? 1.0f / 16 : 1.0f> {};
 template <>
-struct LaneScales<BlockQ5_K> : LaneKScales<BlockQ5_K> {};
+struct LaneScales<BlockQ5_K> : LaneKScales<BlockQ5_K, 1.0f> {};
 
 /// Sixteen signed bytes, and d at the end of the block.
 template <>

@@ -127,16 +127,29 @@ struct LaneWeights<BlockIQ4_XS> {
   }
 };
 
+/// High nibbles stay where they are: sixteen times the codes, which LaneScales<BlockQ4_K> makes up
+/// for.
 template <>
 struct LaneWeights<BlockQ4_K> {
   template <class Body>
   [[gnu::always_inline]] static void for_each_16(const RowPointers& rows, size_t at, Body&& body) {
+    MINKE_UNROLL
     for (int part = 0; part < 4; ++part) {
       VI packed[2][4];
       rows.load_32_bytes(at + offsetof(BlockQ4_K, qs) + static_cast<size_t>(32 * part), packed[0],
                          packed[1]);
-      for_nibbles(packed[0], 4 * part, 4 * part + 2, kAsTheyAre, body);
-      for_nibbles(packed[1], 4 * part + 1, 4 * part + 3, kAsTheyAre, body);
+      MINKE_UNROLL
+      for (int i = 0; i < 2; ++i) {
+        VI w[2][4];
+        MINKE_UNROLL
+        for (int j = 0; j < 4; ++j) {
+          w[0][j] = low_nibbles(packed[i][j]);
+          w[1][j] =
+              kHighInPlace ? and_bits(packed[i][j], splat_byte(0xF0)) : high_nibbles(packed[i][j]);
+        }
+        body(4 * part + i, w[0]);
+        body(4 * part + 2 + i, w[1]);
+      }
     }
   }
 };

@@ -10,7 +10,7 @@ namespace {
 
 /// Up to this many activation rows it is cheaper to spread weights over registers again for each
 /// tile of weight rows than to keep them in a panel.
-inline constexpr int kMostRows = 6;
+inline constexpr int kMostRows = kLanes == 16 ? 8 : 6;
 
 /// Activation rows of all columns.
 template <int kN>
@@ -44,20 +44,29 @@ Columns<kN> direct_columns(const MatmulArgs& args, int offset) {
   return columns;
 }
 
-/// Fetches the rows that come next: evenly, since many lines at once fill the queues that the loads
-/// need too.
+/// Fetches what comes next: evenly, since many lines at once fill the queues that the loads need
+/// too. The next rows go to the L2 cache, and what lies a little further in these rows from there
+/// to the L1 cache: one line of every row at once would be waited for.
 class Ahead {
  public:
-  explicit Ahead(const uint8_t* next) : next_(next) {}
-  template <size_t kBytes>
-  [[gnu::always_inline]] void fetch() {
+  explicit Ahead(const uint8_t* next) : next_(next), asked_(next) {}
+  /// To be called once for every 16 columns: those from column 16 * i of these rows on.
+  template <class Block>
+  [[gnu::always_inline]] void fetch(const RowPointers& rows, int i) {
+    constexpr size_t kBytes = sizeof(Block) * 16 / Block::kLen;  // Of a row.
+    rows.fetch_quarter(i % 4, static_cast<size_t>(i) * kBytes + kNear);
+    next_ += kLanes * kBytes;
     MINKE_UNROLL
-    for (size_t i = 0; i < kBytes; i += 64) __builtin_prefetch(next_ + i, 0, 2);
-    next_ += kBytes;
+    for (size_t most = 0; most < kLanes * kBytes; most += 64) {
+      if (next_ <= asked_) break;
+      __builtin_prefetch(asked_, 0, 2);
+      asked_ += 64;
+    }
   }
 
  private:
-  const uint8_t* next_;
+  static constexpr size_t kNear = 128;
+  const uint8_t *next_, *asked_;
 };
 
 /// results[c] = kLanes weight rows times activation row c: the same sums in the same order as
@@ -74,21 +83,22 @@ template <class Format, class Block, int kN>
   for (int c = 0; c < kN; ++c) results[c] = splat(0.0f);
   for (int block = 0; block < n_cols / kLen; ++block) {
     const size_t at = static_cast<size_t>(block) * sizeof(Block);
-    VI sums[kN][kLen / 16];
+    const int first = block * kGroups, in_chunk = block % kBlocksOfChunk;
+    VI sums[kN][kGroups];
+    MINKE_UNROLL
+    for (int c = 0; c < kN; ++c) MINKE_UNROLL
+    for (int g = 0; g < kGroups; ++g) sums[c][g] = start_of<Format>(columns, c, first + g);
     LaneWeights<Block>::for_each_16(rows, at, [&](int i, const VI(&w)[4]) {
-      ahead.template fetch<kLanes * sizeof(Block) * 16 / Block::kLen>();
+      ahead.fetch<Block>(rows, block * (kLen / 16) + i);
       MINKE_UNROLL
       for (int c = 0; c < kN; ++c)
-        sums[c][i] = sum_of_16<Format>(w, columns.q[c] + block * kLen + 16 * i);
+        add_16<Format>(sums[c][16 * i / Format::kGroup], w, columns.q[c] + block * kLen + 16 * i);
     });
-    const int first = block * kGroups, in_chunk = block % kBlocksOfChunk;
     LaneScales<Block>::for_each_scale(rows, at, [&](int g, VF scale, VF min) {
       if constexpr (Format::kHasMin) mins[in_chunk * kGroups + g] = min;
       MINKE_UNROLL
       for (int c = 0; c < kN; ++c) {
-        const VI sum =
-            add_i32(group_sum<Format>(sums[c], g), start_of<Format>(columns, c, first + g));
-        const VF scaled = madd(bits_as_float(sum), scale, scale * splat(-kMagic));
+        const VF scaled = madd(bits_as_float(sums[c][g]), scale, scale * splat(-kMagic));
         results[c] =
             madd(scaled, splat(columns.scale[c][(first + g) / Format::kGroups]), results[c]);
       }
@@ -105,10 +115,10 @@ template <class Format, class Block, int kN>
 }
 
 template <class Format, class Block, int kN>
-void multiply_direct(const MatmulArgs& args, int offset) {
+int multiply_direct(const MatmulArgs& args, int offset) {
   const Columns<kN> columns = direct_columns<Format, kN>(args, offset);
-  for (int row = args.row_begin; row < args.row_end; row += kLanes) {
-    const int n_rows = args.row_end - row < kLanes ? args.row_end - row : kLanes;
+  int row = args.row_begin;
+  for (; row + kLanes <= args.row_end; row += kLanes) {
     const auto* w =
         static_cast<const uint8_t*>(args.w) + static_cast<size_t>(row) * args.w_row_bytes;
     // Where nothing comes next, what is in the cache already is asked for again.
@@ -120,34 +130,27 @@ void multiply_direct(const MatmulArgs& args, int offset) {
     }
     Ahead ahead(next);
     VF results[kN];
-    multiply_rows<Format, Block, kN>(RowPointers(w, args.w_row_bytes, n_rows), args.n_cols, columns,
-                                     ahead, results);
-    for (int c = 0; c < kN; ++c) {
-      if (n_rows == kLanes) {
-        store(columns.y[c] + row, results[c]);
-      } else {
-        store_some(columns.y[c] + row, results[c], n_rows);
-      }
-    }
+    multiply_rows<Format, Block, kN>(RowPointers(w, args.w_row_bytes), args.n_cols, columns, ahead,
+                                     results);
+    for (int c = 0; c < kN; ++c) store(columns.y[c] + row, results[c]);
   }
+  return row;
 }
 
 template <class Format, class Block, int kN = 1>
-bool try_direct(const MatmulArgs& args, const Unpacker& format) {
+int try_direct(const MatmulArgs& args, const Unpacker& format) {
   if constexpr (kN <= kMostRows) {
     if (args.n_x != kN) return try_direct<Format, Block, kN + 1>(args, format);
     // Sums of all columns must fit in the scratch memory.
     constexpr int kMostColumns = static_cast<int>(kMatmulScratchBytes) / 4 * 16 / kN - 4096;
-    if (args.n_cols > kMostColumns || args.w_row_bytes >= kMaxLaneRowBytes) return false;
-    multiply_direct<Format, Block, kN>(args, format.offset);
-    return true;
+    if (args.n_cols <= kMostColumns) return multiply_direct<Format, Block, kN>(args, format.offset);
   }
-  return false;
+  return args.row_begin;
 }
 
 }  // namespace
 
-bool matmul_direct(const MatmulArgs& args, const Unpacker& format) noexcept {
+int matmul_direct(const MatmulArgs& args, const Unpacker& format) noexcept {
   static_assert(kHasFma);
   switch (format.dtype) {
     case DType::kQ4_0:
@@ -175,7 +178,7 @@ bool matmul_direct(const MatmulArgs& args, const Unpacker& format) noexcept {
     case DType::kQ6_K:
       return try_direct<FormatOf<16, false, Range::k6>, BlockQ6_K>(args, format);
     default:
-      return false;
+      return args.row_begin;
   }
 }
 
@@ -185,7 +188,7 @@ bool matmul_direct(const MatmulArgs& args, const Unpacker& format) noexcept {
 
 namespace minke::cpu::MINKE_ISA_NS {
 
-bool matmul_direct(const MatmulArgs&, const Unpacker&) noexcept { return false; }
+int matmul_direct(const MatmulArgs& args, const Unpacker&) noexcept { return args.row_begin; }
 
 }  // namespace minke::cpu::MINKE_ISA_NS
 

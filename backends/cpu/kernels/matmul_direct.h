@@ -7,8 +7,9 @@
 namespace minke::cpu::MINKE_ISA_NS {
 
 /// Answer tokens come one at a time and are bound by memory bandwidth; unpacking weights into the
-/// L1 cache first takes longer than reading them. Gives the same bits as matmul_quant. False, and
-/// nothing done, for numbers of rows, formats and instruction sets it is not made for.
-bool matmul_direct(const MatmulArgs& args, const Unpacker& format) noexcept;
+/// L1 cache first takes longer than reading them. Gives the same bits as matmul_quant. Multiplies
+/// whole vectors of weight rows and gives the first row that is left: args.row_begin for numbers of
+/// activation rows, formats and instruction sets it is not made for.
+int matmul_direct(const MatmulArgs& args, const Unpacker& format) noexcept;
 
 }  // namespace minke::cpu::MINKE_ISA_NS

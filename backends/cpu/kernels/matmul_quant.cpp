@@ -55,17 +55,16 @@ void transpose_scales(const Source& source, int v, Panel& panel) {
 /// Fills vector v of the panel.
 void unpack_lanes(const Source& source, int v, Panel& panel) {
   const int first = v * kLanes, n_blocks = source.n_blocks * kQuantBlock / source.format.block_len;
-  const int n = source.n_rows - first < kLanes ? source.n_rows - first : kLanes;
   const uint8_t* rows = source.rows + static_cast<size_t>(first) * source.row_bytes;
   source.format.unpack_lanes(
-      rows, source.row_bytes, n, n_blocks,
+      rows, source.row_bytes, n_blocks,
       {&panel.dwords[0][first], &panel.scale[0][first], &panel.magic_scale[0][first],
        source.format.has_min ? &panel.min[0][first] : nullptr, kRows});
 }
 
 void fill_panel(const Source& source, Panel& panel) {
   for (int v = 0; v < kVectors && v * kLanes < source.n_rows; ++v) {
-    if (source.format.unpack_lanes != nullptr && source.row_bytes < kMaxLaneRowBytes) {
+    if (source.format.unpack_lanes != nullptr && (v + 1) * kLanes <= source.n_rows) {
       unpack_lanes(source, v, panel);
     } else {
       unpack_rows(source, v * kLanes, panel);
@@ -201,21 +200,24 @@ void multiply_all(const MatmulArgs& args, const Unpacker& format) {
 }  // namespace
 
 void matmul_quant(const MatmulArgs& args, const Unpacker& format) noexcept {
-  if (matmul_direct(args, format)) return;
+  const int row = matmul_direct(args, format);
+  if (row == args.row_end) return;
+  MatmulArgs rest = args;
+  rest.row_begin = row;
   const auto is = [&](int group, bool has_min, Range range) {
     return format.group == group && format.has_min == has_min && format.range == range;
   };
-  if (is(32, false, Range::k4)) return multiply_all<FormatOf<32, false, Range::k4>>(args, format);
-  if (is(32, true, Range::k4)) return multiply_all<FormatOf<32, true, Range::k4>>(args, format);
-  if (is(32, false, Range::k5)) return multiply_all<FormatOf<32, false, Range::k5>>(args, format);
-  if (is(32, true, Range::k5)) return multiply_all<FormatOf<32, true, Range::k5>>(args, format);
+  if (is(32, false, Range::k4)) return multiply_all<FormatOf<32, false, Range::k4>>(rest, format);
+  if (is(32, true, Range::k4)) return multiply_all<FormatOf<32, true, Range::k4>>(rest, format);
+  if (is(32, false, Range::k5)) return multiply_all<FormatOf<32, false, Range::k5>>(rest, format);
+  if (is(32, true, Range::k5)) return multiply_all<FormatOf<32, true, Range::k5>>(rest, format);
   if (is(32, false, Range::kFull))
-    return multiply_all<FormatOf<32, false, Range::kFull>>(args, format);
-  if (is(16, false, Range::k4)) return multiply_all<FormatOf<16, false, Range::k4>>(args, format);
-  if (is(16, true, Range::k4)) return multiply_all<FormatOf<16, true, Range::k4>>(args, format);
-  if (is(16, false, Range::k6)) return multiply_all<FormatOf<16, false, Range::k6>>(args, format);
+    return multiply_all<FormatOf<32, false, Range::kFull>>(rest, format);
+  if (is(16, false, Range::k4)) return multiply_all<FormatOf<16, false, Range::k4>>(rest, format);
+  if (is(16, true, Range::k4)) return multiply_all<FormatOf<16, true, Range::k4>>(rest, format);
+  if (is(16, false, Range::k6)) return multiply_all<FormatOf<16, false, Range::k6>>(rest, format);
   if (is(16, false, Range::kFull))
-    return multiply_all<FormatOf<16, false, Range::kFull>>(args, format);
+    return multiply_all<FormatOf<16, false, Range::kFull>>(rest, format);
   __builtin_trap();  // A format of a new kind needs a line here; the tests run every format.
 }
 

@@ -1,45 +1,68 @@
 // kLanes weight rows side by side: row r is lane r.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+
 #include "backends/cpu/simd/dot_i8.h"
 #include "backends/cpu/simd/unroll.h"
 
 namespace minke::cpu::MINKE_ISA_NS {
 namespace {
 
-/// kLanes weight rows of less than kMaxLaneRowBytes (unpack.h). Where there are fewer, the last one
-/// stands for the others.
+/// Whether codes may fill their bytes: where products of bytes are added in 32 bits at once.
+inline constexpr bool kHighInPlace = Dot<Range::k4>::kFlush == 0;
+
+/// kLanes weight rows, row_bytes apart.
 class RowPointers {
  public:
-  RowPointers(const uint8_t* first, size_t row_bytes, int n_rows) : first_(first) {
-    for (int r = 0; r < kLanes; ++r)
-      offsets_[r] = static_cast<int32_t>(row_bytes) * (r < n_rows ? r : n_rows - 1);
+  RowPointers(const uint8_t* first, size_t row_bytes)
+      : first_(first), one_(row_bytes), three_(3 * row_bytes), four_(4 * row_bytes) {}
+
+  /// The first byte of row r. Written so that the distances are those an address can hold: a
+  /// register times 1, 2, 4 or 8.
+  [[gnu::always_inline]] const uint8_t* operator()(int r) const {
+    const uint8_t* const first = first_ + static_cast<size_t>(r / 4) * four_;
+    return r % 4 == 3 ? first + three_ : first + static_cast<size_t>(r % 4) * one_;
   }
 
   /// out[i], lane r = dword i of the 16 bytes at byte `at` of row r.
   [[gnu::always_inline]] void load_16_bytes(size_t at, VI (&out)[4]) const {
-    const uint8_t* const first = first_ + at;
-    const auto row = [&](int r) { return first + offsets_[r]; };
     VI v[4];
     MINKE_UNROLL
-    for (int i = 0; i < 4; ++i) v[i] = load_every_fourth(row, i);
+    for (int i = 0; i < 4; ++i) v[i] = load_every_fourth(from(at), i);
     transpose_dwords(v, out);
   }
 
   /// The same of 32 bytes: of the first 16, then of the others.
   [[gnu::always_inline]] void load_32_bytes(size_t at, VI (&low)[4], VI (&high)[4]) const {
 #if defined(__AVX512BW__)
-    const uint8_t* const first = first_ + at;
-    MINKE_ISA_NS::load_32_bytes([&](int r) { return first + offsets_[r]; }, low, high);
+    MINKE_ISA_NS::load_32_bytes(from(at), low, high);
 #else
     load_16_bytes(at, low);
     load_16_bytes(at + 16, high);
 #endif
   }
 
+  /// Asks the L1 cache for byte `at` of a quarter of the rows.
+  [[gnu::always_inline]] void fetch_quarter(int quarter, size_t at) const {
+    constexpr int kQuarter = kLanes / 4;
+    const uint8_t* const first = first_ + at + static_cast<size_t>(kQuarter * quarter) * one_;
+    MINKE_UNROLL
+    for (int r = 0; r < kQuarter; ++r)
+      __builtin_prefetch(first + static_cast<size_t>(r) * one_, 0, 3);
+  }
+
  private:
+  /// The same rows from byte `at` on.
+  [[gnu::always_inline]] RowPointers from(size_t at) const {
+    RowPointers rows = *this;
+    rows.first_ += at;
+    return rows;
+  }
+
   const uint8_t* first_;
-  alignas(64) int32_t offsets_[kLanes];
+  size_t one_, three_, four_;
 };
 
 }  // namespace

@@ -194,11 +194,10 @@ template <class Format>
   }
 }
 
-/// The integer sum of 16 columns: w[j] times the activations x[4 * j] and on.
+/// sum += 16 columns: w[j] times the activations x[4 * j] and on.
 template <class Format>
-[[gnu::always_inline]] inline VI sum_of_16(const VI (&w)[4], const int8_t* x) {
+[[gnu::always_inline]] inline void add_16(VI& sum, const VI (&w)[4], const int8_t* x) {
   using D = typename Format::DotProduct;
-  VI sum = splat_i32(0);
   if constexpr (D::kFlush == 0) {
     MINKE_UNROLL
     for (int j = 0; j < 4; ++j) sum = D::step(sum, w[j], splat4(x + 4 * j));
@@ -213,7 +212,6 @@ template <class Format>
       sum = D::flush(sum, part);
     }
   }
-  return sum;
 }
 
 /// The integer sum of a group, from sums of 16 columns.

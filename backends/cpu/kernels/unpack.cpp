@@ -22,9 +22,9 @@ concept HasLanes = requires {
 };
 
 template <class Block>
-void unpack_lanes(const uint8_t* rows, size_t row_bytes, int n_rows, int n_blocks,
+void unpack_lanes(const uint8_t* rows, size_t row_bytes, int n_blocks,
                   const LaneTarget& target) noexcept {
-  const RowPointers pointers(rows, row_bytes, n_rows);
+  const RowPointers pointers(rows, row_bytes);
   const bool has_min = target.min != nullptr;
   size_t scale_at = 0;  // Of the block's first group in the targets' scales.
   for (int b = 0; b < n_blocks; ++b) {

@@ -17,8 +17,7 @@ using UnpackFn = void (*)(const void* blocks, int n_blocks, uint8_t* bytes, floa
                           float* min) noexcept;
 
 /// Unpacks the blocks of kLanes rows that begin at byte `at` of them. Dword k of row r goes to
-/// dwords[k * stride + r], its scale of group g to scale[g * stride + r], and so the others. Where
-/// there are fewer than kLanes rows, the last one stands for the rest.
+/// dwords[k * stride + r], its scale of group g to scale[g * stride + r], and so the others.
 struct LaneTarget {
   uint8_t (*dwords)[4];
   float* scale;
@@ -26,9 +25,7 @@ struct LaneTarget {
   float* min;          ///< Not touched where the format has none.
   size_t stride;
 };
-/// Rows are shorter than this, so that offsets of kLanes rows fit in 32 bits.
-inline constexpr size_t kMaxLaneRowBytes = size_t{1} << 27;
-using UnpackLanesFn = void (*)(const uint8_t* rows, size_t row_bytes, int n_rows, int n_blocks,
+using UnpackLanesFn = void (*)(const uint8_t* rows, size_t row_bytes, int n_blocks,
                                const LaneTarget& target) noexcept;
 
 struct Unpacker {

@@ -97,7 +97,7 @@ struct Dot<Range::kFull> {
 
 /// 16 bytes of rows i and i + 4, one a 128-bit lane; row(r) points to those of row r.
 template <class Row>
-inline VI load_every_fourth(const Row& row, int i) {
+[[gnu::always_inline]] inline VI load_every_fourth(const Row& row, int i) {
   const auto load = [](const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); };
   return _mm256_inserti128_si256(_mm256_castsi128_si256(load(row(i))), load(row(i + 4)), 1);
 }

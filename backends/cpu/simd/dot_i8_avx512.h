@@ -91,7 +91,8 @@ struct Dot<Range::kFull> {
 #endif
 
 /// 16 bytes from each place, one a 128-bit lane.
-inline VI load_lanes(const void* a, const void* b, const void* c, const void* d) {
+[[gnu::always_inline]] inline VI load_lanes(const void* a, const void* b, const void* c,
+                                            const void* d) {
   const auto load = [](const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); };
   VI v = _mm512_castsi128_si512(load(a));
   v = _mm512_inserti32x4(v, load(b), 1);
@@ -102,7 +103,7 @@ inline VI load_lanes(const void* a, const void* b, const void* c, const void* d)
 /// 16 bytes of rows i, i + 4, i + 8 and i + 12, one a 128-bit lane; row(r) points to those of row
 /// r.
 template <class Row>
-inline VI load_every_fourth(const Row& row, int i) {
+[[gnu::always_inline]] inline VI load_every_fourth(const Row& row, int i) {
   return load_lanes(row(i), row(i + 4), row(i + 8), row(i + 12));
 }
 
