@@ -14,20 +14,21 @@ size_t aligned(size_t n_bytes) noexcept { return (n_bytes + kAlign - 1) / kAlign
 size_t quantized_rows_bytes(int n_rows, int n_cols, Rests rests) noexcept {
   if (rests == Rests::kYes) n_rows *= 2;
   const size_t n = static_cast<size_t>(n_rows) * static_cast<size_t>(n_cols);
-  return aligned(n) + aligned(n / kQuantBlock * sizeof(float)) + aligned(n / 16 * sizeof(int16_t)) +
-         kSlack;
+  return aligned(n) + 2 * aligned(n / kQuantBlock * sizeof(float)) +
+         aligned(n / 16 * sizeof(int16_t)) + kSlack;
 }
 
 QuantizedRows quantized_rows_at(void* storage, int n_rows, int n_cols, Rests rests) noexcept {
   const int rest_from = rests == Rests::kYes ? n_rows : 0;
   n_rows += rest_from;
   const size_t n = static_cast<size_t>(n_rows) * static_cast<size_t>(n_cols);
+  const size_t floats = aligned(n / kQuantBlock * sizeof(float));
   auto* bytes = static_cast<uint8_t*>(storage);
   QuantizedRows rows;
   rows.q = reinterpret_cast<int8_t*>(bytes);
-  rows.scale = reinterpret_cast<float*>(bytes + aligned(n));
-  rows.sum =
-      reinterpret_cast<int16_t*>(bytes + aligned(n) + aligned(n / kQuantBlock * sizeof(float)));
+  rows.scale = reinterpret_cast<float*>(bytes += aligned(n));
+  rows.scaled_sum = reinterpret_cast<float*>(bytes += floats);
+  rows.sum = reinterpret_cast<int16_t*>(bytes += floats);
   rows.n_cols = n_cols;
   rows.rest_from = rest_from;
   return rows;

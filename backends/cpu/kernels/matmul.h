@@ -26,9 +26,16 @@ inline constexpr int kQuantBlock = 32;
 struct QuantizedRows {
   int8_t* q;          ///< (n_rows, n_cols)
   float* scale;       ///< (n_rows, n_cols / 32): largest magnitude of the block / 127.
+  float* scaled_sum;  ///< (n_rows, n_cols / 32): sum of the block's q, times its scale.
   int16_t* sum;       ///< (n_rows, n_cols / 16): sum of the q of 16 values.
   int n_cols = 0;     ///< A multiple of 32.
   int rest_from = 0;  ///< 0: no rests.
+
+  /// The rows from `row` on, where there are no rests.
+  QuantizedRows from(int row) const noexcept {
+    const ptrdiff_t at = static_cast<ptrdiff_t>(row) * n_cols;
+    return {q + at, scale + at / kQuantBlock, scaled_sum + at / kQuantBlock, sum + at / 16, n_cols};
+  }
 };
 
 /// Whether a product needs the rows' rests, or rows have them.

@@ -17,8 +17,7 @@ template <int kN>
 struct Columns {
   const int8_t* q[kN];
   const float* scale[kN];
-  const int32_t* start[kN];  ///< See TileColumns.
-  const float* sum[kN];
+  GroupSums sums[kN];
   float* y[kN];
 };
 
@@ -31,15 +30,11 @@ Columns<kN> direct_columns(const MatmulArgs& args, int offset) {
   for (int c = 0; c < kN; ++c) {
     const auto row = static_cast<size_t>(args.x_rows != nullptr ? args.x_rows[c] : c);
     const size_t at = row * static_cast<size_t>(args.n_cols);
-    // One of the two is used.
-    auto* sums = static_cast<float*>(args.scratch) + c * room;
     columns.q[c] = xq.q + at;
     columns.scale[c] = xq.scale + at / kQuantBlock;
-    columns.start[c] = reinterpret_cast<int32_t*>(sums);
-    columns.sum[c] = sums;
+    columns.sums[c] = group_sums<Format>(xq, at, offset, args.n_cols / kQuantBlock,
+                                         static_cast<float*>(args.scratch) + c * room);
     columns.y[c] = result(args, c, 0);
-    prepare_sums<Format>(xq.sum + at / 16, columns.scale[c], offset, args.n_cols / kQuantBlock,
-                         reinterpret_cast<int32_t*>(sums), sums);
   }
   return columns;
 }
@@ -109,7 +104,7 @@ template <class Format, class Block, int kN>
     for (int g = 0; g < (in_chunk + 1) * kGroups; ++g) {
       MINKE_UNROLL
       for (int c = 0; c < kN; ++c)
-        results[c] = madd(mins[g], splat(columns.sum[c][group + g]), results[c]);
+        results[c] = madd(mins[g], splat(columns.sums[c].sum[group + g]), results[c]);
     }
   }
 }

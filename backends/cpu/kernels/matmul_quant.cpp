@@ -88,8 +88,7 @@ void take_columns(const MatmulArgs& args, int offset, int first, int n, int firs
     const auto row = static_cast<size_t>(args.x_rows != nullptr ? args.x_rows[i] : i);
     columns.q[c] = xq.q + row * n_cols + col;
     columns.scale[c] = xq.scale + (row * n_cols + col) / kQuantBlock;
-    prepare_sums<Format>(xq.sum + (row * n_cols + col) / 16, columns.scale[c], offset, n_blocks,
-                         columns.start[c], columns.sum[c]);
+    columns.sums[c] = group_sums<Format>(xq, row * n_cols + col, offset, n_blocks, columns.room[c]);
   }
 }
 
@@ -122,7 +121,7 @@ void multiply_few(const Panel& panel, int n_blocks, int n, int v, bool from_zero
                                columns.scale[c][group / Format::kGroups]);
     }
     if constexpr (Format::kHasMin)
-      add_mins(panel, v * kLanes, n_blocks * Format::kGroups, &columns.sum[c], result);
+      add_mins(panel, v * kLanes, n_blocks * Format::kGroups, &columns.sums[c], result);
     store(y, result[0][0]);
   }
 }

@@ -35,13 +35,19 @@ inline constexpr int kChunkGroups = kChunk / 16;
 inline constexpr float kMagic = 0x1.8p23f;
 inline constexpr int32_t kMagicBits = kHasFma ? 0x4B400000 : 0;
 
+/// What belongs to the groups of an activation row beside its bytes. One of the two is used.
+struct GroupSums {
+  const int32_t* start;  ///< Formats with an offset: what integer sums start at.
+  const float* sum;      ///< Formats with mins: the activations' sum.
+};
+
 /// Activation rows of a tile, for the columns of a panel.
 struct TileColumns {
   const int8_t* q[kMaxColumns];
-  const float* scale[kMaxColumns];                       ///< One a 32-block.
-  alignas(64) int32_t start[kMaxColumns][kChunkGroups];  ///< What integer sums start at.
-  alignas(64) float sum[kMaxColumns][kChunkGroups];      ///< Activations summed, for the mins.
-  float* y[kMaxColumns];                                 ///< kRows results each.
+  const float* scale[kMaxColumns];  ///< One a 32-block.
+  GroupSums sums[kMaxColumns];
+  alignas(64) float room[kMaxColumns][kChunkGroups];  ///< For sums.
+  float* y[kMaxColumns];                              ///< kRows results each.
 };
 
 /// The weights that the panel after this one takes: fetched while this one is multiplied, a few

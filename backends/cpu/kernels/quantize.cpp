@@ -1,6 +1,7 @@
 #include "backends/cpu/kernels/quantize.h"
 
 #include <cfloat>
+#include <limits>
 
 #include "backends/cpu/simd/vec_f32.h"
 
@@ -15,19 +16,23 @@ constexpr float kRestSteps = 254.0f;
 /// Where the parts of a quantized block lie.
 struct Block {
   int8_t* q;
-  float* scale;
+  float *scale, *scaled_sum;
   int16_t* sum;
 
   Block(const QuantizedRows& rows, size_t at)
-      : q(rows.q + at), scale(rows.scale + at / kQuantBlock), sum(rows.sum + at / 16) {}
+      : q(rows.q + at),
+        scale(rows.scale + at / kQuantBlock),
+        scaled_sum(rows.scaled_sum + at / kQuantBlock),
+        sum(rows.sum + at / 16) {}
 };
 
 constexpr int kBlockVectors = kQuantBlock / kFloats;
 /// Added to a float of at most 2^22 it rounds to an integer, which is then the low bits.
 constexpr float kRounder = 0x1.8p23f;
 
-/// Integers to bytes and their sums: values are kRounder + integer, whose low bits are the integer.
-void put_integers(const VF (&values)[kBlockVectors], const Block& to) {
+/// Integers to bytes, the scale, and sums: values are kRounder + integer, whose low bits are the
+/// integer.
+void put_block(const VF (&values)[kBlockVectors], float scale, const Block& to) {
 #if defined(__AVX512F__)
   const VF magic = splat(kRounder);
   float sums[4];  // Exact: they are small integers.
@@ -37,6 +42,20 @@ void put_integers(const VF (&values)[kBlockVectors], const Block& to) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to.q + 16 * i), _mm512_cvtepi32_epi8(words));
     to.sum[i] = static_cast<int16_t>(sums[i]);
   }
+#elif defined(__AVX2__)
+  const auto words = [&](int i) { return _mm256_castps_si256(values[i]); };
+  const __m256i low_bytes = _mm256_set1_epi32(255), ones = _mm256_set1_epi8(1);
+  const auto bytes_of = [&](int i) { return _mm256_and_si256(words(i), low_bytes); };
+  // Packing works in halves of 128 bits, so quads of bytes come out as 0, 2, 4, 6, 1, 3, 5, 7.
+  const __m256i mixed = _mm256_packus_epi16(_mm256_packus_epi32(bytes_of(0), bytes_of(1)),
+                                            _mm256_packus_epi32(bytes_of(2), bytes_of(3)));
+  const __m256i bytes =
+      _mm256_permutevar8x32_epi32(mixed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to.q), bytes);
+  const __m256i fours = _mm256_madd_epi16(_mm256_maddubs_epi16(ones, bytes), _mm256_set1_epi16(1));
+  const __m256i twos = _mm256_hadd_epi32(fours, fours), all = _mm256_hadd_epi32(twos, twos);
+  to.sum[0] = static_cast<int16_t>(_mm256_extract_epi32(all, 0));
+  to.sum[1] = static_cast<int16_t>(_mm256_extract_epi32(all, 4));
 #else
   alignas(64) float rounded[kQuantBlock];
   for (int i = 0; i < kBlockVectors; ++i) values[i].store_aligned(rounded + i * kFloats);
@@ -49,6 +68,8 @@ void put_integers(const VF (&values)[kBlockVectors], const Block& to) {
     to.sum[half] = static_cast<int16_t>(total);
   }
 #endif
+  *to.scale = scale;
+  *to.scaled_sum = static_cast<float>(to.sum[0] + to.sum[1]) * scale;
 }
 
 /// rest: where what rounding left goes, or null.
@@ -62,15 +83,12 @@ void quantize_block(const float* x, const Block& to, const Block* rest) {
     largest = xsimd::max(largest, xsimd::abs(values[i]));
     poison = poison + v * splat(0.0f);  // not-a-number where v is not finite
   }
-  alignas(64) float lanes[kFloats], poison_lanes[kFloats];
-  poison.store_aligned(poison_lanes);
-  largest.store_aligned(lanes);
-  float max = 0.0f;
-  for (int i = 0; i < kFloats; ++i) max = lanes[i] > max ? lanes[i] : max;
-
+  const float max = greatest(largest);
   // A value that is not finite makes the scale, and so every product, not-a-number.
-  *to.scale = max < kTiny ? 0.0f : max / 127.0f;
-  for (int i = 0; i < kFloats; ++i) *to.scale += poison_lanes[i];
+  const bool is_finite = xsimd::all(poison == poison);
+  const float scale = !is_finite    ? std::numeric_limits<float>::quiet_NaN()
+                      : max < kTiny ? 0.0f
+                                    : max / 127.0f;
   const VF inverse = splat(max < kTiny ? 0.0f : 127.0f / max);
   const VF magic = splat(kRounder);
   VF rounded[kBlockVectors];
@@ -78,12 +96,11 @@ void quantize_block(const float* x, const Block& to, const Block* rest) {
     values[i] = values[i] * inverse;
     rounded[i] = values[i] + magic;
   }
-  put_integers(rounded, to);
+  put_block(rounded, scale, to);
   if (rest == nullptr) return;
-  *rest->scale = *to.scale / kRestSteps;
   for (int i = 0; i < kBlockVectors; ++i)
     rounded[i] = (values[i] - (rounded[i] - magic)) * splat(kRestSteps) + magic;
-  put_integers(rounded, *rest);
+  put_block(rounded, scale / kRestSteps, *rest);
 }
 
 }  // namespace

@@ -32,27 +32,33 @@ using FormatOf =
 /// What the integer sums of a group start at.
 template <class Format, class Columns>
 [[gnu::always_inline]] inline VI start_of(const Columns& columns, int c, int group) {
-  return splat_i32(Format::kHasMin ? kMagicBits : columns.start[c][group]);
+  return splat_i32(Format::kHasMin ? kMagicBits : columns.sums[c].start[group]);
 }
 
-/// Fills start (formats with an offset) or sum (formats with mins) of one activation row. Works in
-/// whole vectors: what lies beyond the row is read but not used.
+/// Of the n_blocks 32-blocks from value `at` of xq on. What xq does not hold goes to `room`, which
+/// has whole vectors of groups.
 template <class Format>
-inline void prepare_sums(const int16_t* sums, const float* scale, int offset, int n_blocks,
-                         int32_t* start, float* sum) {
-  const int n_groups = n_blocks * Format::kGroups;
-  const auto factor = static_cast<int16_t>(Format::kHasMin ? 1 : -offset);
-  for (int g = 0; g < n_groups; g += kLanes) {
-    const VI sums_of_group = Format::kGroups == 1 ? scaled_pair_sums(sums + 2 * g, factor)
-                                                  : scaled_sums(sums + g, factor);
-    if constexpr (!Format::kHasMin) {
-      store_bytes(start + g, add_i32(sums_of_group, splat_i32(kMagicBits)));
-    } else if constexpr (Format::kGroups == 1) {
-      store(sum + g, to_float(sums_of_group) * load(scale + g));
-    } else {
-      store(sum + g, to_float(sums_of_group));
-      for (int i = g; i < g + kLanes && i < n_groups; ++i) sum[i] *= scale[i / 2];
+inline GroupSums group_sums(const QuantizedRows& xq, size_t at, int offset, int n_blocks,
+                            float* room) {
+  if constexpr (Format::kHasMin && Format::kGroups == 1) {
+    return {nullptr, xq.scaled_sum + at / kQuantBlock};
+  } else {
+    // What lies beyond the row is read but not used.
+    const int16_t* sums = xq.sum + at / 16;
+    const float* scale = xq.scale + at / kQuantBlock;
+    const auto factor = static_cast<int16_t>(Format::kHasMin ? 1 : -offset);
+    const int n_groups = n_blocks * Format::kGroups;
+    for (int g = 0; g < n_groups; g += kLanes) {
+      const VI sums_of_group = Format::kGroups == 1 ? scaled_pair_sums(sums + 2 * g, factor)
+                                                    : scaled_sums(sums + g, factor);
+      if constexpr (Format::kHasMin) {
+        store(room + g, to_float(sums_of_group));
+        for (int i = g; i < g + kLanes && i < n_groups; ++i) room[i] *= scale[i / 2];
+      } else {
+        store_bytes(room + g, add_i32(sums_of_group, splat_i32(kMagicBits)));
+      }
     }
+    return {reinterpret_cast<const int32_t*>(room), room};
   }
 }
 
@@ -118,14 +124,14 @@ template <class Format, int kN>
 /// the products, which needs all registers; a chunk's mins are added after its products.
 template <int kV, int kN>
 [[gnu::always_inline]] inline void add_mins(const Panel& panel, int lane, int n_groups,
-                                            const float (*sum)[kChunkGroups],
-                                            VF (&results)[kV][kN]) {
+                                            const GroupSums* sums, VF (&results)[kV][kN]) {
   for (int group = 0; group < n_groups; ++group) {
     MINKE_UNROLL
     for (int v = 0; v < kV; ++v) {
       const VF min = load(&panel.min[group][lane + v * kLanes]);
       MINKE_UNROLL
-      for (int c = 0; c < kN; ++c) results[v][c] = madd(min, splat(sum[c][group]), results[v][c]);
+      for (int c = 0; c < kN; ++c)
+        results[v][c] = madd(min, splat(sums[c].sum[group]), results[v][c]);
     }
   }
 }
@@ -161,7 +167,7 @@ void multiply_columns(const Panel& panel, int n_blocks, bool from_zero, NextPane
     }
   }
   if constexpr (Format::kHasMin)
-    add_mins(panel, 0, n_blocks * Format::kGroups, columns.sum, results);
+    add_mins(panel, 0, n_blocks * Format::kGroups, columns.sums, results);
   MINKE_UNROLL
   for (int c = 0; c < kN; ++c) MINKE_UNROLL
   for (int v = 0; v < kVectors; ++v) store(columns.y[c] + v * kLanes, results[v][c]);

@@ -158,13 +158,7 @@ void down(const OpRun& run, const Dims& d, const Scratch& s, const QuantizedRows
   const int expert = block.expert, first = s.first[expert];
   const Operand& w = run.in[4];
   // Assignments of an expert are consecutive rows of h and of down.
-  QuantizedRows rows = hq;
-  if (hq.q != nullptr) {
-    const ptrdiff_t at = static_cast<ptrdiff_t>(first) * d.ff;
-    rows.q += at;
-    rows.scale += at / kQuantBlock;
-    rows.sum += at / (kQuantBlock / 2);
-  }
+  const QuantizedRows rows = hq.q != nullptr ? hq.from(first) : hq;
   multiply({.w_type = w.info->desc.dtype,
             .w = weight_plane(w, expert),
             .w_row_bytes = w.info->desc.row_bytes(),

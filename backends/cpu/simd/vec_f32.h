@@ -74,6 +74,18 @@ inline void sums_of_4(VF a, VF b, VF c, VF d, float* out) {
 #endif
 }
 
+inline float greatest(VF v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_ps(v);
+#else
+  alignas(64) float x[kFloats];
+  v.store_aligned(x);
+  for (int n = kFloats / 2; n > 0; n /= 2)
+    for (int i = 0; i < n; ++i) x[i] = x[i] > x[i + n] ? x[i] : x[i + n];
+  return x[0];
+#endif
+}
+
 inline float sum(VF v) {
   float sums[4];
   const VF zero(0.0f);
