@@ -11,7 +11,8 @@ namespace {
 inline VF byte_to_float(VI lanes, int i) {
   return to_float(and_bits(shift_right(lanes, 8 * i), splat_i32(255)));
 }
-/// Byte i of every lane, unsigned, times a factor.
+/// Byte i of every lane, unsigned, times a factor: a finite half, or that divided by a power of
+/// two.
 class ScaledBytes {
  public:
   explicit ScaledBytes(VF factor) : factor_(factor), start_(factor * splat(-kWhole)) {}
@@ -21,7 +22,7 @@ class ScaledBytes {
   }
 
  private:
-  // This float's bits and a byte's are their sum. Its product with a half is exact.
+  // This float's bits and a byte's are their sum. Its product with the factor is exact.
   static constexpr float kWhole = 0x1p23f;
   static constexpr int32_t kWholeBits = 0x4B000000;
   VF factor_, start_;
@@ -49,8 +50,8 @@ struct LaneScales {
 };
 
 /// Q4_K and Q5_K: d, dmin and twelve bytes that k_scales.h draws. The scale of every second group,
-/// the high nibbles, is multiplied by kHighFactor.
-template <class Block, float kHighFactor>
+/// the high nibbles, is divided by kHighTimes, a power of two.
+template <class Block, int kHighTimes>
 struct LaneKScales {
   template <class Body>
   [[gnu::always_inline]] static void for_each_scale(const RowPointers& rows, size_t at,
@@ -59,7 +60,7 @@ struct LaneKScales {
     VI head[4];  // d and dmin; s0..3 with the top of s4..7; m0..3 likewise; s4..7 and m4..7
     rows.load_16_bytes(at, head);
     const VF d = low_halves(head[0]);
-    const ScaledBytes scale_of[2] = {ScaledBytes(d), ScaledBytes(d * splat(kHighFactor))};
+    const ScaledBytes scale_of[2] = {ScaledBytes(d), ScaledBytes(d * splat(1.0f / kHighTimes))};
     const ScaledBytes min_of(-low_halves(shift_right(head[0], 16)));
     const auto top_of = [&](VI lanes) { return and_bits(shift_right(lanes, 2), top); };
     const VI scales[2] = {and_bits(head[1], six),
@@ -72,9 +73,9 @@ struct LaneKScales {
   }
 };
 template <>
-struct LaneScales<BlockQ4_K> : LaneKScales<BlockQ4_K, kHighInPlace ? 1.0f / 16 : 1.0f> {};
+struct LaneScales<BlockQ4_K> : LaneKScales<BlockQ4_K, kHighInPlace ? 16 : 1> {};
 template <>
-struct LaneScales<BlockQ5_K> : LaneKScales<BlockQ5_K, 1.0f> {};
+struct LaneScales<BlockQ5_K> : LaneKScales<BlockQ5_K, 1> {};
 
 /// Sixteen signed bytes, and d at the end of the block.
 template <>

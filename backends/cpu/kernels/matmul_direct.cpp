@@ -48,11 +48,12 @@ class Ahead {
   /// To be called once for every 16 columns: those from column 16 * i of these rows on.
   template <class Block>
   [[gnu::always_inline]] void fetch(const RowPointers& rows, int i) {
-    constexpr size_t kBytes = sizeof(Block) * 16 / Block::kLen;  // Of a row.
-    rows.fetch_quarter(i % 4, static_cast<size_t>(i) * kBytes + kNear);
-    next_ += kLanes * kBytes;
+    constexpr size_t kStep = kLanes * 16 * sizeof(Block) / Block::kLen;  // Of all rows.
+    static_assert(kStep * Block::kLen == kLanes * 16 * sizeof(Block));
+    rows.fetch_quarter(i % 4, static_cast<size_t>(i) * kStep / kLanes + kNear);
+    next_ += kStep;
     MINKE_UNROLL
-    for (size_t most = 0; most < kLanes * kBytes; most += 64) {
+    for (size_t most = 0; most < kStep; most += 64) {
       if (next_ <= asked_) break;
       __builtin_prefetch(asked_, 0, 2);
       asked_ += 64;
@@ -111,14 +112,15 @@ template <class Format, class Block, int kN>
 
 template <class Format, class Block, int kN>
 int multiply_direct(const MatmulArgs& args, int offset) {
-  const Columns<kN> columns = direct_columns<Format, kN>(args, offset);
   int row = args.row_begin;
+  if (row + kLanes > args.row_end) return row;
+  const Columns<kN> columns = direct_columns<Format, kN>(args, offset);
   for (; row + kLanes <= args.row_end; row += kLanes) {
     const auto* w =
         static_cast<const uint8_t*>(args.w) + static_cast<size_t>(row) * args.w_row_bytes;
     // Where nothing comes next, what is in the cache already is asked for again.
     const uint8_t* next = w;
-    if (row + 2 * kLanes <= args.row_end) {
+    if (row + kLanes < args.row_end) {
       next += kLanes * args.w_row_bytes;
     } else if (args.next_w != nullptr) {
       next = static_cast<const uint8_t*>(args.next_w);

@@ -46,8 +46,8 @@ struct TileColumns {
   const int8_t* q[kMaxColumns];
   const float* scale[kMaxColumns];  ///< One a 32-block.
   GroupSums sums[kMaxColumns];
-  alignas(64) float room[kMaxColumns][kChunkGroups];  ///< For sums.
-  float* y[kMaxColumns];                              ///< kRows results each.
+  alignas(64) unsigned char room[kMaxColumns][kChunkGroups * 4];  ///< For sums.
+  float* y[kMaxColumns];                                          ///< kRows results each.
 };
 
 /// The weights that the panel after this one takes: fetched while this one is multiplied, a few

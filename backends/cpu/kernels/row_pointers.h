@@ -10,17 +10,14 @@
 namespace minke::cpu::MINKE_ISA_NS {
 namespace {
 
-/// Whether codes may fill their bytes: where products of bytes are added in 32 bits at once.
-inline constexpr bool kHighInPlace = Dot<Range::k4>::kFlush == 0;
-
 /// kLanes weight rows, row_bytes apart.
 class RowPointers {
  public:
   RowPointers(const uint8_t* first, size_t row_bytes)
       : first_(first), one_(row_bytes), three_(3 * row_bytes), four_(4 * row_bytes) {}
 
-  /// The first byte of row r. Written so that the distances are those an address can hold: a
-  /// register times 1, 2, 4 or 8.
+  /// The first byte of row r. Written so that few registers hold all addresses: those of every
+  /// fourth row, and distances of one row, which an address can double, and of three.
   [[gnu::always_inline]] const uint8_t* operator()(int r) const {
     const uint8_t* const first = first_ + static_cast<size_t>(r / 4) * four_;
     return r % 4 == 3 ? first + three_ : first + static_cast<size_t>(r % 4) * one_;

@@ -39,7 +39,7 @@ template <class Format, class Columns>
 /// has whole vectors of groups.
 template <class Format>
 inline GroupSums group_sums(const QuantizedRows& xq, size_t at, int offset, int n_blocks,
-                            float* room) {
+                            void* room) {
   if constexpr (Format::kHasMin && Format::kGroups == 1) {
     return {nullptr, xq.scaled_sum + at / kQuantBlock};
   } else {
@@ -52,13 +52,14 @@ inline GroupSums group_sums(const QuantizedRows& xq, size_t at, int offset, int 
       const VI sums_of_group = Format::kGroups == 1 ? scaled_pair_sums(sums + 2 * g, factor)
                                                     : scaled_sums(sums + g, factor);
       if constexpr (Format::kHasMin) {
-        store(room + g, to_float(sums_of_group));
-        for (int i = g; i < g + kLanes && i < n_groups; ++i) room[i] *= scale[i / 2];
+        auto* sum = static_cast<float*>(room);
+        store(sum + g, to_float(sums_of_group));
+        for (int i = g; i < g + kLanes && i < n_groups; ++i) sum[i] *= scale[i / 2];
       } else {
-        store_bytes(room + g, add_i32(sums_of_group, splat_i32(kMagicBits)));
+        store_bytes(static_cast<int32_t*>(room) + g, add_i32(sums_of_group, splat_i32(kMagicBits)));
       }
     }
-    return {reinterpret_cast<const int32_t*>(room), room};
+    return {static_cast<const int32_t*>(room), static_cast<const float*>(room)};
   }
 }
 

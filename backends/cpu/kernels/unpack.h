@@ -16,8 +16,9 @@ namespace minke::cpu::MINKE_ISA_NS {
 using UnpackFn = void (*)(const void* blocks, int n_blocks, uint8_t* bytes, float* scale,
                           float* min) noexcept;
 
-/// Unpacks the blocks of kLanes rows that begin at byte `at` of them. Dword k of row r goes to
-/// dwords[k * stride + r], its scale of group g to scale[g * stride + r], and so the others.
+/// Where the blocks of kLanes rows go. Dword k of row r goes to dwords[k * stride + r], its scale
+/// of group g to scale[g * stride + r], and so the others. Bytes may be a multiple of what UnpackFn
+/// gives where the scale makes up for it, as in Q4_K where kHighInPlace.
 struct LaneTarget {
   uint8_t (*dwords)[4];
   float* scale;

@@ -61,9 +61,7 @@ float max_f32(const float* x, int n) noexcept {
   if (n >= kFloats) {
     VF maxima = load(x);
     for (i = kFloats; i + kFloats <= n; i += kFloats) maxima = xsimd::max(maxima, load(x + i));
-    alignas(64) float lanes[kFloats];
-    maxima.store_aligned(lanes);
-    for (const float lane : lanes) largest = lane > largest ? lane : largest;
+    largest = greatest(maxima);
   }
   for (; i < n; ++i) largest = x[i] > largest ? x[i] : largest;
   return largest;

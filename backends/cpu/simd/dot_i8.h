@@ -35,3 +35,13 @@ enum class Range {
 #else
 #include "backends/cpu/simd/dot_i8_scalar.h"
 #endif
+
+namespace minke::cpu::MINKE_ISA_NS {
+namespace {
+
+/// Whether weights may fill their bytes, whatever their format: where products of bytes are added
+/// in 32 bits at once.
+inline constexpr bool kHighInPlace = Dot<Range::k4>::kFlush == 0;
+
+}  // namespace
+}  // namespace minke::cpu::MINKE_ISA_NS

@@ -140,7 +140,7 @@ TEST_CASE("matmul: extreme blocks") {
          {Fill::kZeros, Fill::kOnes, Fill::kZeroScale, Fill::kDenormalScale, Fill::kHugeScale}) {
       Case test(dtype, 18, 512, 9, fill, 7);
       for (const KernelTable* table : cpu::available_kernels()) {
-        for (const int n : {1, 9}) {
+        for (const int n : {1, 8, 9}) {
           CAPTURE(std::string_view(table->name));
           CAPTURE(dtype_name(dtype));
           CAPTURE(int(fill));
@@ -156,13 +156,13 @@ TEST_CASE("matmul: activations at their extremes do not overflow") {
   for (const DType dtype : all_formats()) {
     if (!cpu::wants_quantized_rows(dtype)) continue;
     for (const Fill fill : {Fill::kZeros, Fill::kOnes, Fill::kRandom}) {
-      Case test(dtype, 33, 256, 5, fill, 9);
+      Case test(dtype, 33, 256, 8, fill, 9);
       for (size_t i = 0; i < test.x.size(); ++i)
         test.x[i] = i < 256 ? 1.0f : i < 512 ? -1.0f : (i % 2 == 0 ? 1.0f : -1.0f);
       const KernelTable& scalar = *cpu::available_kernels().back();
-      scalar.quantize_rows(test.x.data(), 256, 5, test.xq, 0);
+      scalar.quantize_rows(test.x.data(), 256, 8, test.xq, 0);
       const auto wf = decoded(dtype, test.w, 33 * 256);
-      for (size_t i = 0; i < 5; ++i) {
+      for (size_t i = 0; i < 8; ++i) {
         for (size_t r = 0; r < 33; ++r) {
           double total = 0;
           for (size_t k = 0; k < 256; ++k)
@@ -171,7 +171,7 @@ TEST_CASE("matmul: activations at their extremes do not overflow") {
         }
       }
       for (const KernelTable* table : cpu::available_kernels()) {
-        for (const int n : {1, 5}) {
+        for (const int n : {1, 5, 8}) {
           CAPTURE(std::string_view(table->name));
           CAPTURE(dtype_name(dtype));
           CAPTURE(int(fill));
@@ -185,11 +185,12 @@ TEST_CASE("matmul: activations at their extremes do not overflow") {
 
 TEST_CASE("matmul: row ranges touch nothing else and agree with the whole") {
   for (const DType dtype : all_formats()) {
-    Case test(dtype, 70, 256, 6, Fill::kRandom, 3);
+    Case test(dtype, 70, 256, 8, Fill::kRandom, 3);
     for (const KernelTable* table : cpu::available_kernels()) {
-      for (const int n : {1, 2, 6}) {
+      for (const int n : {1, 2, 6, 8}) {
         const auto whole = test.run(*table, n, 0, 70);
-        for (const auto& range : {std::pair{0, 1}, {1, 2}, {5, 38}, {31, 70}, {4, 4}}) {
+        for (const auto& range :
+             {std::pair{0, 1}, {1, 2}, {5, 38}, {31, 70}, {4, 4}, {3, 18}, {3, 19}, {3, 20}}) {
           const int begin = range.first, end = range.second;  // clang 14 cannot capture bindings
           const auto part = test.run(*table, n, begin, end);
           CAPTURE(std::string_view(table->name));

@@ -28,6 +28,13 @@ struct Quantized {
 
 }  // namespace
 
+/// Of blocks [begin, end) of 32 values.
+void check_scaled_sums(const cpu::QuantizedRows& rows, size_t begin, size_t end) {
+  for (size_t block = begin; block < end; ++block)
+    CHECK(rows.scaled_sum[block] ==
+          float(rows.sum[2 * block] + rows.sum[2 * block + 1]) * rows.scale[block]);
+}
+
 TEST_CASE("quantize_rows: within half a step, sums right, equal on every instruction set") {
   std::mt19937 rng(1);
   auto x = random_floats(rng, 4 * 128, 5.0f);
@@ -50,6 +57,7 @@ TEST_CASE("quantize_rows: within half a step, sums right, equal on every instruc
       for (size_t i = 0; i < 16; ++i) total += rows.q[16 * group + i];
       CHECK(total == rows.sum[group]);
     }
+    check_scaled_sums(rows, 4, 20);
     if (table == cpu::available_kernels().front()) {
       table->quantize_rows(x.data(), 128, 4, first.rows, 1);
     }
@@ -88,6 +96,7 @@ TEST_CASE("quantize_rows: with rests a value has 16 bits") {
       for (size_t i = 0; i < 16; ++i) total += rows.q[16 * group + i];
       CHECK(total == rows.sum[group]);
     }
+    check_scaled_sums(rows, 0, 2 * kRows * kCols / 32);
     CHECK(std::equal(rows.q, rows.q + 2 * kRows * kCols, first.q));
     CHECK(std::equal(rows.scale, rows.scale + 2 * kRows * kCols / 32, first.scale));
   }
@@ -107,6 +116,7 @@ TEST_CASE("quantize_rows: a value that is not finite spoils its block and no oth
         table->quantize_rows(x.data(), 64, 1, rows, 0);
         for (const size_t block : {size_t{0}, size_t{2}}) {
           CHECK(std::isnan(rows.scale[block]));
+          CHECK(std::isnan(rows.scaled_sum[block]));
           CHECK(std::isfinite(rows.scale[block + 1]));
         }
       }
