@@ -26,14 +26,14 @@ struct Quantized {
   cpu::QuantizedRows rows;
 };
 
-}  // namespace
-
 /// Of blocks [begin, end) of 32 values.
 void check_scaled_sums(const cpu::QuantizedRows& rows, size_t begin, size_t end) {
   for (size_t block = begin; block < end; ++block)
     CHECK(rows.scaled_sum[block] ==
           float(rows.sum[2 * block] + rows.sum[2 * block + 1]) * rows.scale[block]);
 }
+
+}  // namespace
 
 TEST_CASE("quantize_rows: within half a step, sums right, equal on every instruction set") {
   std::mt19937 rng(1);
