@@ -44,25 +44,35 @@ Columns<kN> direct_columns(const MatmulArgs& args, int offset) {
 /// to the L1 cache: one line of every row at once would be waited for.
 class Ahead {
  public:
-  explicit Ahead(const uint8_t* next) : next_(next), asked_(next) {}
+  Ahead(const uint8_t* next, size_t row_bytes)
+      : next_(next), row_bytes_(row_bytes), all_bytes_(kLanes * row_bytes) {}
   /// To be called once for every 16 columns: those from column 16 * i of these rows on.
   template <class Block>
   [[gnu::always_inline]] void fetch(const RowPointers& rows, int i) {
     constexpr size_t kStep = kLanes * 16 * sizeof(Block) / Block::kLen;  // Of all rows.
     static_assert(kStep * Block::kLen == kLanes * 16 * sizeof(Block));
     rows.fetch_quarter(i % 4, static_cast<size_t>(i) * kStep / kLanes + kNear);
-    next_ += kStep;
+    due_ += kStep;
     MINKE_UNROLL
-    for (size_t most = 0; most < kStep; most += 64) {
-      if (next_ <= asked_) break;
-      __builtin_prefetch(asked_, 0, 2);
-      asked_ += 64;
+    for (size_t most = 0; most < kStep; most += kLine) {
+      if (due_ < kLine) break;
+      due_ -= kLine;
+      __builtin_prefetch(next_ + row_at_, 0, 2);
+      row_at_ += row_bytes_;
+      if (row_at_ != all_bytes_) continue;
+      row_at_ = 0;
+      next_ += kLine;
     }
   }
 
  private:
-  static constexpr size_t kNear = 128;
-  const uint8_t *next_, *asked_;
+  static constexpr size_t kNear = 128, kLine = 64;
+  // A line of every row, then the next of every row: rows lie in several pages, so the addresses
+  // of pages are looked up side by side, and before all of their lines are wanted.
+  const uint8_t* next_;
+  size_t row_bytes_, all_bytes_;
+  size_t row_at_ = 0;  ///< Where the row begins whose line is next.
+  size_t due_ = 0;     ///< Bytes that these rows are ahead of what was asked for.
 };
 
 /// results[c] = kLanes weight rows times activation row c: the same sums in the same order as
@@ -125,7 +135,7 @@ int multiply_direct(const MatmulArgs& args, int offset) {
     } else if (args.next_w != nullptr) {
       next = static_cast<const uint8_t*>(args.next_w);
     }
-    Ahead ahead(next);
+    Ahead ahead(next, args.w_row_bytes);
     VF results[kN];
     multiply_rows<Format, Block, kN>(RowPointers(w, args.w_row_bytes), args.n_cols, columns, ahead,
                                      results);
