@@ -9,6 +9,7 @@
 #include "apps/bench_limits.h"
 #include "apps/bench_report.h"
 #include "apps/bench_runner.h"
+#include "apps/model_options.h"
 #include "apps/terminal.h"
 #include "backends/cpu/cpu_backend.h"
 #include "runtime/input_file.h"
@@ -67,7 +68,7 @@ class Bench {
       : options_(&options), columns_(columns), saved_(saved), rows_(&rows) {}
 
   Status run(const std::filesystem::path& path) {
-    MINKE_ASSIGN(model_, Model::open(path));
+    MINKE_ASSIGN(model_, open_model(path));
     int longest = 0;
     for (const BenchCase& bench_case : options_->plan.cases())
       longest = std::max(longest, bench_case.test.n_ctx());

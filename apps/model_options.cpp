@@ -1,7 +1,10 @@
 #include "apps/model_options.h"
 
 #include <algorithm>
+#include <chrono>
 
+#include "apps/convert_progress.h"
+#include "apps/terminal.h"
 #include "apps/text_input.h"
 #include "backends/cpu/cpu_backend.h"
 #include "runtime/input_file.h"
@@ -82,9 +85,23 @@ int ModelOptions::batch_tokens() const noexcept {
   return n_ubatch > 0 ? std::min(n_batch, n_ubatch) : n_batch;
 }
 
+Result<std::unique_ptr<Model>> open_model(const std::filesystem::path& path) {
+  using Clock = std::chrono::steady_clock;
+  MINKE_ASSIGN(std::unique_ptr<Model> model, Model::open(path));
+  StatusLine line;
+  const Clock::time_point start = Clock::now();
+  const uint64_t total = model->file().file_bytes();
+  MINKE_TRY(model->file().page_in([&](uint64_t done) {
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    line.show(fmt::format("reading the model: {} of {}, {}/s", size_text(done), size_text(total),
+                          size_text(static_cast<uint64_t>(static_cast<double>(done) / seconds))));
+  }));
+  return model;
+}
+
 Result<LoadedModel> load_model(const ModelOptions& options) {
   LoadedModel loaded;
-  MINKE_ASSIGN(loaded.model, Model::open(options.model));
+  MINKE_ASSIGN(loaded.model, open_model(options.model));
   MINKE_ASSIGN(loaded.backend, make_cpu_backend({.n_threads = options.n_threads}));
   MINKE_ASSIGN(loaded.engine, Engine::create(*loaded.model, *loaded.backend,
                                              {.n_ctx = options.n_ctx,

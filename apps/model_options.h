@@ -45,7 +45,11 @@ struct LoadedModel {
   std::string describe() const;
 };
 
-/// Warns of a context longer than the model's. Errors: those of Model::open, make_cpu_backend and
+/// Opens a model that will be run: what of the file is not in memory is read first, and the
+/// progress shown on a terminal. Errors: those of Model::open and GgufFile::page_in.
+Result<std::unique_ptr<Model>> open_model(const std::filesystem::path& path);
+
+/// Warns of a context longer than the model's. Errors: those of open_model, make_cpu_backend and
 /// Engine::create.
 Result<LoadedModel> load_model(const ModelOptions& options);
 

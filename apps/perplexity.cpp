@@ -144,7 +144,7 @@ Status perplexity(const PerplexityOptions& options) {
     return usage("--kl-divergence: give the base too: --kl-divergence-base FILE");
   if (options.text.file.empty() && !options.divergence)
     return usage("no text: give -f FILE (see minke perplexity --help)");
-  MINKE_ASSIGN(const auto model, Model::open(options.text.model.model));
+  MINKE_ASSIGN(const auto model, open_model(options.text.model.model));
   if (options.divergence) return compare(options, *model);
   MINKE_ASSIGN(const ChunkedText text,
                options.text.read_text(*model, options.text.chunk_tokens(*model)));

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -11,6 +12,7 @@
 #include "runtime/gguf_split.h"
 #include "runtime/gguf_types.h"
 #include "runtime/input_file.h"
+#include "runtime/system.h"
 #include "runtime/utf8.h"
 
 namespace minke {
@@ -252,6 +254,23 @@ uint64_t GgufFile::file_bytes() const noexcept {
   uint64_t sum = 0;
   for (const gguf::ParsedFile& part : impl_->parts) sum += part.file.bytes().size();
   return sum;
+}
+
+Status GgufFile::page_in(const std::function<void(uint64_t bytes_done)>& progress) const {
+  constexpr size_t kPiece = size_t{64} << 20;
+  const auto& parts = impl_->parts;
+  const auto is_resident = [](const gguf::ParsedFile& part) { return part.file.is_resident(); };
+  if (std::ranges::all_of(parts, is_resident) || file_bytes() > available_memory_bytes()) return {};
+  uint64_t done = 0;
+  for (const gguf::ParsedFile& part : parts) {
+    const std::span<const std::byte> bytes = part.file.bytes();
+    for (size_t at = 0; at < bytes.size(); at += kPiece) {
+      const size_t n = std::min(kPiece, bytes.size() - at);
+      MINKE_TRY(part.file.populate(bytes.subspan(at, n)));
+      progress(done += n);
+    }
+  }
+  return {};
 }
 
 }  // namespace minke

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -99,6 +100,10 @@ class GgufFile {
   std::vector<std::filesystem::path> part_paths() const;
   /// Sum of the sizes of all parts, in bytes.
   uint64_t file_bytes() const noexcept;
+  /// Reads all parts into memory from beginning to end, which is faster than page by page as they
+  /// are used; `progress` is told what was read so far. Does nothing where they are in memory, or
+  /// where they would not fit. Errors: kIo.
+  Status page_in(const std::function<void(uint64_t bytes_done)>& progress) const;
 
  private:
   struct Impl;

@@ -102,13 +102,52 @@ MappedFile::~MappedFile() {
   munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
-void MappedFile::advise(Advice advice, std::span<const std::byte> range) const noexcept {
-  if (range.empty()) return;
+namespace {
+
+/// Whole pages.
+struct PageRange {
+  void* begin;
+  size_t size;
+};
+
+PageRange pages_of(std::span<const std::byte> range) noexcept {
   const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   const auto begin = reinterpret_cast<uintptr_t>(range.data()) / page * page;
   const auto end = reinterpret_cast<uintptr_t>(range.data()) + range.size();
+  return {reinterpret_cast<void*>(begin), end - begin};
+}
+
+}  // namespace
+
+bool MappedFile::is_resident() const noexcept {
+  constexpr size_t kSamples = 64;
+  if (bytes_.empty()) return true;
+  for (size_t i = 0; i < kSamples; ++i) {
+    const PageRange page = pages_of(bytes_.subspan(bytes_.size() / kSamples * i, 1));
+    unsigned char resident = 0;
+    if (mincore(page.begin, page.size, &resident) == 0 && (resident & 1) == 0) return false;
+  }
+  return true;
+}
+
+Status MappedFile::populate(std::span<const std::byte> range) const {
+  if (range.empty()) return {};
+  const PageRange pages = pages_of(range);
+  (void)madvise(pages.begin, pages.size, MADV_HUGEPAGE);  // A hint.
+  while (madvise(pages.begin, pages.size, MADV_POPULATE_READ) != 0) {
+    // EINVAL: a kernel before 5.14. EFAULT: a page of the file could not be read.
+    if (errno == EINVAL) return {};
+    if (errno == EFAULT) return tl::unexpected(io_error(path_, EIO));
+    if (errno != EINTR && errno != EAGAIN) return tl::unexpected(io_error(path_, errno));
+  }
+  return {};
+}
+
+void MappedFile::advise(Advice advice, std::span<const std::byte> range) const noexcept {
+  if (range.empty()) return;
+  const PageRange pages = pages_of(range);
   // A hint: nothing depends on its success.
-  (void)madvise(reinterpret_cast<void*>(begin), end - begin, to_madvise(advice));
+  (void)madvise(pages.begin, pages.size, to_madvise(advice));
 }
 
 Status MappedFile::lock() const {

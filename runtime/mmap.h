@@ -33,6 +33,12 @@ class MappedFile {
 
   /// A hint for a range of bytes(), widened to whole pages; what the system refuses is no error.
   void advise(Advice advice, std::span<const std::byte> range) const noexcept;
+  /// Whether the file is in memory, judged by pages here and there.
+  bool is_resident() const noexcept;
+  /// Reads what is not in memory yet of a range of bytes(), and waits for it; in large pages where
+  /// the file system has them, which take less time to find. A system that cannot do that does
+  /// nothing. Errors: kIo.
+  Status populate(std::span<const std::byte> range) const;
   /// Keeps the whole file in memory. Errors: kMemory, with the limit that stands in the way.
   Status lock() const;
 

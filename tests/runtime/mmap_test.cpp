@@ -35,6 +35,24 @@ TEST_CASE("mmap: the bytes stay where they are when the owner moves") {
   CHECK(other.bytes()[9999] == std::byte{'m'});
 }
 
+TEST_CASE("mmap: a range is read into memory, or says that it cannot be") {
+  const TempDir dir;
+  constexpr size_t kSize = 5 << 20;
+  write_file(dir / "a", std::string(kSize, 'p'));
+  const auto file = MappedFile::open(dir / "a");
+  REQUIRE(file);
+  REQUIRE(file->populate(file->bytes()));
+  CHECK(file->is_resident());
+  CHECK(file->populate(file->bytes().first(0)));
+  CHECK(file->populate(file->bytes().subspan(4097, 1)));
+  std::filesystem::resize_file(dir / "a", kSize / 2);
+  const Status lost = file->populate(file->bytes());
+  REQUIRE_FALSE(lost);
+  CHECK(lost.error().code == Errc::kIo);
+  CHECK(lost.error().message.find((dir / "a").string()) != std::string::npos);
+  CHECK(MappedFile().is_resident());
+}
+
 TEST_CASE("mmap: keeping a file in memory works or says which limit forbids it") {
   const TempDir dir;
   write_file(dir / "a", "small");
