@@ -68,11 +68,12 @@ class Bench {
       : options_(&options), columns_(columns), saved_(saved), rows_(&rows) {}
 
   Status run(const std::filesystem::path& path) {
-    MINKE_ASSIGN(model_, open_model(path));
+    MINKE_ASSIGN(model_, Model::open(path));
     int longest = 0;
     for (const BenchCase& bench_case : options_->plan.cases())
       longest = std::max(longest, bench_case.test.n_ctx());
     warn_of_long_context(*model_, longest);
+    MINKE_TRY(read_into_memory(*model_));
     for (const BenchCase& bench_case : options_->plan.cases()) MINKE_TRY(measure(bench_case));
     return {};
   }

@@ -94,9 +94,10 @@ Status imatrix(const ImatrixOptions& options) {
   std::error_code ignored;
   if (!options.force && std::filesystem::exists(options.output, ignored))
     return usage("{}: is already there (--force replaces it)", printable_path(options.output));
-  MINKE_ASSIGN(const auto model, open_model(options.text.model.model));
+  MINKE_ASSIGN(const auto model, Model::open(options.text.model.model));
   const int n_ctx = options.text.chunk_tokens(*model);
   MINKE_ASSIGN(const ChunkedText chunks, options.text.read_text(*model, n_ctx));
+  MINKE_TRY(read_into_memory(*model));
   MINKE_ASSIGN(ImportanceMatrix matrix, measure(options, *model, chunks));
   MINKE_TRY(convert::write_imatrix(options.output, matrix));
   if (options.sensitivity_chunks > 0) {

@@ -85,23 +85,25 @@ int ModelOptions::batch_tokens() const noexcept {
   return n_ubatch > 0 ? std::min(n_batch, n_ubatch) : n_batch;
 }
 
-Result<std::unique_ptr<Model>> open_model(const std::filesystem::path& path) {
+Status read_into_memory(const Model& model) {
   using Clock = std::chrono::steady_clock;
-  MINKE_ASSIGN(std::unique_ptr<Model> model, Model::open(path));
-  StatusLine line;
+  constexpr double kInterval = 0.2;  // seconds
   const Clock::time_point start = Clock::now();
-  const uint64_t total = model->file().file_bytes();
-  MINKE_TRY(model->file().page_in([&](uint64_t done) {
+  StatusLine line;
+  double next = kInterval;
+  return model.file().page_in([&](uint64_t done) {
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    line.show(fmt::format("reading the model: {} of {}, {}/s", size_text(done), size_text(total),
+    if (seconds < next) return;
+    next = seconds + kInterval;
+    line.show(fmt::format("reading the model: {} of {}, {}/s", size_text(done),
+                          size_text(model.file().file_bytes()),
                           size_text(static_cast<uint64_t>(static_cast<double>(done) / seconds))));
-  }));
-  return model;
+  });
 }
 
 Result<LoadedModel> load_model(const ModelOptions& options) {
   LoadedModel loaded;
-  MINKE_ASSIGN(loaded.model, open_model(options.model));
+  MINKE_ASSIGN(loaded.model, Model::open(options.model));
   MINKE_ASSIGN(loaded.backend, make_cpu_backend({.n_threads = options.n_threads}));
   MINKE_ASSIGN(loaded.engine, Engine::create(*loaded.model, *loaded.backend,
                                              {.n_ctx = options.n_ctx,

@@ -45,11 +45,11 @@ struct LoadedModel {
   std::string describe() const;
 };
 
-/// Opens a model that will be run: what of the file is not in memory is read first, and the
-/// progress shown on a terminal. Errors: those of Model::open and GgufFile::page_in.
-Result<std::unique_ptr<Model>> open_model(const std::filesystem::path& path);
+/// To be called before a model runs, when all else is known to be right: what of its file is not in
+/// memory is read (GgufFile::page_in), and the progress shown on a terminal. Errors: kIo.
+Status read_into_memory(const Model& model);
 
-/// Warns of a context longer than the model's. Errors: those of open_model, make_cpu_backend and
+/// Warns of a context longer than the model's. Errors: those of Model::open, make_cpu_backend and
 /// Engine::create.
 Result<LoadedModel> load_model(const ModelOptions& options);
 

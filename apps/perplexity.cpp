@@ -134,6 +134,7 @@ Status compare(const PerplexityOptions& options, const Model& model) {
   }
   ChunkedText text = base.text();
   text.keep(options.text.max_chunks);
+  MINKE_TRY(read_into_memory(model));
   Measurement measurement(model, text);
   measurement.compare_with(base);
   return measurement.run(options);
@@ -144,10 +145,11 @@ Status perplexity(const PerplexityOptions& options) {
     return usage("--kl-divergence: give the base too: --kl-divergence-base FILE");
   if (options.text.file.empty() && !options.divergence)
     return usage("no text: give -f FILE (see minke perplexity --help)");
-  MINKE_ASSIGN(const auto model, open_model(options.text.model.model));
+  MINKE_ASSIGN(const auto model, Model::open(options.text.model.model));
   if (options.divergence) return compare(options, *model);
   MINKE_ASSIGN(const ChunkedText text,
                options.text.read_text(*model, options.text.chunk_tokens(*model)));
+  MINKE_TRY(read_into_memory(*model));
   Measurement measurement(*model, text);
   if (!options.base.empty()) MINKE_TRY(measurement.save_to(options.base));
   return measurement.run(options);

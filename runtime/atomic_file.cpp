@@ -21,8 +21,9 @@ namespace minke {
 namespace fs = std::filesystem;
 namespace {
 
-/// What is given to the system ends at multiples of this: file systems that know large pages (2 MiB
-/// on x86 and Arm) then keep the file in them, and whoever maps it reads it faster.
+/// What is written goes to the system in pieces that end at multiples of this, but for flushes in
+/// between: file systems that know large pages (2 MiB where small ones have 4 KiB) then keep the
+/// file in them, and whoever maps it reads it faster.
 constexpr size_t kPieceBytes = size_t{2} << 20;
 
 std::string reason(int error) { return std::generic_category().message(error); }
@@ -179,11 +180,12 @@ Status AtomicFile::check_space(uint64_t bytes) const {
 Status AtomicFile::write(std::span<const std::byte> bytes) {
   if (impl_->error) return tl::unexpected(*impl_->error);
   MINKE_CHECK(!impl_->committed, "{}", impl_->path.string());
+  std::vector<std::byte>& buffer = impl_->buffer;
+  buffer.reserve(kPieceBytes);
   while (!bytes.empty()) {
     const auto n = static_cast<size_t>(
         std::min<uint64_t>(bytes.size(), kPieceBytes - size_bytes() % kPieceBytes));
-    impl_->buffer.insert(impl_->buffer.end(), bytes.begin(),
-                         bytes.begin() + static_cast<ptrdiff_t>(n));
+    buffer.insert(buffer.end(), bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(n));
     bytes = bytes.subspan(n);
     if (size_bytes() % kPieceBytes == 0) MINKE_TRY(impl_->flush());
   }

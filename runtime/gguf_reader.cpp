@@ -257,10 +257,11 @@ uint64_t GgufFile::file_bytes() const noexcept {
 }
 
 Status GgufFile::page_in(const std::function<void(uint64_t bytes_done)>& progress) const {
-  constexpr size_t kPiece = size_t{64} << 20;
+  constexpr size_t kPiece = size_t{16} << 20;
   const auto& parts = impl_->parts;
   const auto is_resident = [](const gguf::ParsedFile& part) { return part.file.is_resident(); };
-  if (std::ranges::all_of(parts, is_resident) || file_bytes() > available_memory_bytes()) return {};
+  if (std::ranges::all_of(parts, is_resident)) return {};
+  if (file_bytes() > available_memory_bytes() / 10 * 9) return {};
   uint64_t done = 0;
   for (const gguf::ParsedFile& part : parts) {
     const std::span<const std::byte> bytes = part.file.bytes();

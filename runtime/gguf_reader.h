@@ -100,9 +100,9 @@ class GgufFile {
   std::vector<std::filesystem::path> part_paths() const;
   /// Sum of the sizes of all parts, in bytes.
   uint64_t file_bytes() const noexcept;
-  /// Reads all parts into memory from beginning to end, which is faster than page by page as they
-  /// are used; `progress` is told what was read so far. Does nothing where they are in memory, or
-  /// where they would not fit. Errors: kIo.
+  /// Reads all parts into memory from beginning to end (MappedFile::populate); `progress` is told
+  /// what was read so far. Does nothing where they are in memory, as far as MappedFile::is_resident
+  /// knows, or where they would take more than nine tenths of what is available. Errors: kIo.
   Status page_in(const std::function<void(uint64_t bytes_done)>& progress) const;
 
  private:

@@ -46,20 +46,11 @@ void forget_mapping(std::span<const std::byte> bytes) noexcept {
   }
 }
 
-int to_madvise(MappedFile::Advice advice) noexcept {
-  switch (advice) {
-    case MappedFile::Advice::kNormal:
-      return MADV_NORMAL;
-    case MappedFile::Advice::kRandom:
-      return MADV_RANDOM;
-    case MappedFile::Advice::kSequential:
-      return MADV_SEQUENTIAL;
-    case MappedFile::Advice::kWillNeed:
-      return MADV_WILLNEED;
-    case MappedFile::Advice::kDontNeed:
-      return MADV_DONTNEED;
-  }
-  return MADV_NORMAL;
+/// From the beginning of the page where `range` begins to the end of `range`.
+std::span<std::byte> from_page(std::span<const std::byte> range) noexcept {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const size_t before = reinterpret_cast<uintptr_t>(range.data()) % page;
+  return {const_cast<std::byte*>(range.data()) - before, range.size() + before};
 }
 
 }  // namespace
@@ -102,52 +93,30 @@ MappedFile::~MappedFile() {
   munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
-namespace {
-
-/// Whole pages.
-struct PageRange {
-  void* begin;
-  size_t size;
-};
-
-PageRange pages_of(std::span<const std::byte> range) noexcept {
-  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<uintptr_t>(range.data()) / page * page;
-  const auto end = reinterpret_cast<uintptr_t>(range.data()) + range.size();
-  return {reinterpret_cast<void*>(begin), end - begin};
-}
-
-}  // namespace
-
 bool MappedFile::is_resident() const noexcept {
   constexpr size_t kSamples = 64;
   if (bytes_.empty()) return true;
   for (size_t i = 0; i < kSamples; ++i) {
-    const PageRange page = pages_of(bytes_.subspan(bytes_.size() / kSamples * i, 1));
+    const auto page = from_page(bytes_.subspan(bytes_.size() / kSamples * i, 1));
     unsigned char resident = 0;
-    if (mincore(page.begin, page.size, &resident) == 0 && (resident & 1) == 0) return false;
+    if (mincore(page.data(), page.size(), &resident) == 0 && (resident & 1) == 0) return false;
   }
   return true;
 }
 
 Status MappedFile::populate(std::span<const std::byte> range) const {
+#if defined(MADV_POPULATE_READ)
   if (range.empty()) return {};
-  const PageRange pages = pages_of(range);
-  (void)madvise(pages.begin, pages.size, MADV_HUGEPAGE);  // A hint.
-  while (madvise(pages.begin, pages.size, MADV_POPULATE_READ) != 0) {
-    // EINVAL: a kernel before 5.14. EFAULT: a page of the file could not be read.
-    if (errno == EINVAL) return {};
-    if (errno == EFAULT) return tl::unexpected(io_error(path_, EIO));
-    if (errno != EINTR && errno != EAGAIN) return tl::unexpected(io_error(path_, errno));
-  }
+  const auto pages = from_page(range);
+  // Both are for speed alone; but what cannot be read now will not be there later either.
+  (void)madvise(pages.data(), pages.size(), MADV_HUGEPAGE);
+  if (madvise(pages.data(), pages.size(), MADV_POPULATE_READ) == 0 || errno != EFAULT) return {};
+  return fail(Errc::kIo, "{}: became shorter or could not be read (is it being replaced?)",
+              printable_path(path_));
+#else
+  (void)range;
   return {};
-}
-
-void MappedFile::advise(Advice advice, std::span<const std::byte> range) const noexcept {
-  if (range.empty()) return;
-  const PageRange pages = pages_of(range);
-  // A hint: nothing depends on its success.
-  (void)madvise(pages.begin, pages.size, to_madvise(advice));
+#endif
 }
 
 Status MappedFile::lock() const {

@@ -13,14 +13,6 @@ namespace minke {
 /// after a move. If another process shortens the file meanwhile, touching the lost part is SIGBUS.
 class MappedFile {
  public:
-  enum class Advice {
-    kNormal,
-    kRandom,
-    kSequential,
-    kWillNeed,  ///< Starts to read the range in the background.
-    kDontNeed,  ///< The range's pages may go; touching them reads the file again.
-  };
-
   /// Errors: kMissing; kIo (not readable, or not a regular file); kContent (empty).
   static Result<MappedFile> open(const std::filesystem::path& path);
   MappedFile() = default;
@@ -31,14 +23,15 @@ class MappedFile {
   std::span<const std::byte> bytes() const noexcept { return bytes_; }
   const std::filesystem::path& path() const noexcept { return path_; }
 
-  /// A hint for a range of bytes(), widened to whole pages; what the system refuses is no error.
-  void advise(Advice advice, std::span<const std::byte> range) const noexcept;
-  /// Whether the file is in memory, judged by pages here and there.
+  /// Whether the file is in memory, judged by pages here and there. Of a file that this process
+  /// does not own and may not write, Linux always says so.
   bool is_resident() const noexcept;
-  /// Reads what is not in memory yet of a range of bytes(), and waits for it; in large pages where
-  /// the file system has them, which take less time to find. A system that cannot do that does
-  /// nothing. Errors: kIo.
+
+  /// Reads what is not in memory yet of a range of bytes(), and waits for it: in large pages where
+  /// the file system has them, as all that is read later through this mapping. A system that cannot
+  /// do that does nothing. Errors: kIo.
   Status populate(std::span<const std::byte> range) const;
+
   /// Keeps the whole file in memory. Errors: kMemory, with the limit that stands in the way.
   Status lock() const;
 

@@ -1,7 +1,10 @@
 #include "runtime/gguf_reader.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -127,6 +130,32 @@ TEST_CASE("gguf: tensors are views into the file, row length last") {
     CHECK(file.find_tensor("x") == nullptr);
     CHECK(file.file_bytes() == b.build().size());
   }
+}
+
+TEST_CASE("gguf: a file that is not in memory is read from its beginning to its end") {
+  const TempDir dir;
+  GgufBuilder b;
+  b.tensor("w", {1 << 20, 10}, 0, std::string(40 << 20, 'w'));
+  const GgufFile file = open_bytes(dir, b.build());
+  const int fd = ::open((dir / "a.gguf").c_str(), O_RDONLY);
+  REQUIRE(fd >= 0);
+  fsync(fd);
+  posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+  ::close(fd);
+  std::vector<uint64_t> told;
+  REQUIRE(file.page_in([&](uint64_t done) { told.push_back(done); }));
+  if (told.empty()) {
+    MESSAGE("SKIPPED: the file stayed in memory, or there is too little memory for it");
+    return;
+  }
+  CHECK(told.size() > 1);
+  CHECK(std::is_sorted(told.begin(), told.end()));
+  CHECK(told.back() == file.file_bytes());
+  const auto data = file.find_tensor("w")->data;
+  CHECK(std::ranges::all_of(data, [](std::byte byte) { return byte == std::byte{'w'}; }));
+  told.clear();
+  REQUIRE(file.page_in([&](uint64_t done) { told.push_back(done); }));
+  CHECK(told.empty());  // Now it is there.
 }
 
 TEST_CASE("gguf: the real vocabulary") {

@@ -141,6 +141,32 @@ TEST_CASE("atomic file: nothing appears, and nothing is lost, before commit") {
   CHECK_FALSE(fs::exists(dir / "out.partial"));
 }
 
+TEST_CASE("atomic file: pieces of any size, and what goes on behind them, give one file") {
+  const TempDir dir;
+  auto file = AtomicFile::create(dir / "out");
+  REQUIRE(file);
+  std::string expected;
+  const auto write = [&](size_t size, char fill) {
+    REQUIRE(file->write(std::string(size, fill)));
+    expected.append(size, fill);
+    CHECK(file->size_bytes() == expected.size());
+  };
+  write(7'000'001, 'a');
+  write(1, 'b');
+  REQUIRE(file->flush());
+  write(size_t{2} << 20, 'c');
+  write(size_t{6} << 20, 'd');
+  expected.resize(9'999'999);
+  REQUIRE(file->truncate(expected.size()));
+  write(3'000'000, 'e');
+  REQUIRE(file->overwrite(8'000'000, std::as_bytes(std::span("over", 4))));
+  expected.replace(8'000'000, 4, "over");
+  write(0, 'f');
+  write(123, 'g');
+  REQUIRE(file->commit());
+  CHECK(read_file(dir / "out") == expected);
+}
+
 TEST_CASE("atomic file: a write that fails leaves nothing behind") {
   const TempDir dir;
   write_file(dir / "out", "old");

@@ -66,8 +66,8 @@ struct MatmulArgs {
   const void* w = nullptr;  ///< (n_rows, n_cols) in blocks of w_type; row 0, not row_begin.
   size_t w_row_bytes = 0;   ///< From one weight row to the next.
   int n_cols = 0;           ///< Row length; a multiple of w_type's block length.
-  /// Weight rows of the same length that this thread is likely to multiply next: their beginning is
-  /// fetched ahead. Null: unknown.
+  /// Weight rows of the same type and length that this thread is likely to multiply next: their
+  /// beginning is fetched ahead. Null: unknown.
   const void* next_w = nullptr;
 
   const float* x = nullptr;           ///< (., n_cols) activations for float weights.

@@ -126,25 +126,27 @@ void gate_up(const OpRun& run, const Dims& d, const Scratch& s, const Block& blo
   const int first = s.first[expert], n_x = s.first[expert + 1] - first, rows = end - begin;
   auto* gate_out = reinterpret_cast<float*>(worker.scratch() + gate_up_layout(d, 0).gate_at);
   float* up_out = gate_out + static_cast<size_t>(n_x) * static_cast<size_t>(rows);
+  const bool alike = run.in[2].info->desc.dtype == run.in[3].info->desc.dtype;
   for (const int which : {2, 3}) {
     const Operand& w = run.in[static_cast<size_t>(which)];
-    multiply(
-        {.w_type = w.info->desc.dtype,
-         .w = weight_plane(w, expert),
-         .w_row_bytes = w.info->desc.row_bytes(),
-         .n_cols = d.hidden,
-         .next_w = which == 2 ? Block::row(run.in[3], expert, begin) : block.next_row(run.in[2]),
-         .x = run.in[0].f32(),
-         .x_stride = static_cast<size_t>(d.hidden),
-         .xq = &run.in[0].quantized,
-         .x_rows = s.token + first,
-         .n_x = n_x,
-         .y = (which == 2 ? gate_out : up_out) - begin,
-         .y_stride = static_cast<size_t>(rows),
-         .row_begin = begin,
-         .row_end = end,
-         .scratch = worker.scratch()},
-        worker);
+    const std::byte* next =
+        which == 2 ? Block::row(run.in[3], expert, begin) : block.next_row(run.in[2]);
+    multiply({.w_type = w.info->desc.dtype,
+              .w = weight_plane(w, expert),
+              .w_row_bytes = w.info->desc.row_bytes(),
+              .n_cols = d.hidden,
+              .next_w = alike ? next : nullptr,
+              .x = run.in[0].f32(),
+              .x_stride = static_cast<size_t>(d.hidden),
+              .xq = &run.in[0].quantized,
+              .x_rows = s.token + first,
+              .n_x = n_x,
+              .y = (which == 2 ? gate_out : up_out) - begin,
+              .y_stride = static_cast<size_t>(rows),
+              .row_begin = begin,
+              .row_end = end,
+              .scratch = worker.scratch()},
+             worker);
   }
   for (int i = 0; i < n_x; ++i) {
     const ptrdiff_t at = static_cast<ptrdiff_t>(i) * rows;
