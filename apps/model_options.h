@@ -45,7 +45,7 @@ struct LoadedModel {
   std::string describe() const;
 };
 
-/// To be called before a model runs, when all else is known to be right: what of its file is not in
+/// To be called before a model runs, when what is quick to check is known to be right: what of its file is not in
 /// memory is read (GgufFile::page_in), and the progress shown on a terminal. Errors: kIo.
 Status read_into_memory(const Model& model);
 

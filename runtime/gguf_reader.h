@@ -101,7 +101,7 @@ class GgufFile {
   /// Sum of the sizes of all parts, in bytes.
   uint64_t file_bytes() const noexcept;
   /// Reads all parts into memory from beginning to end (MappedFile::populate); `progress` is told
-  /// what was read so far. Does nothing where they are in memory, as far as MappedFile::is_resident
+  /// how far that is. Does nothing where they are in memory, as far as MappedFile::is_resident
   /// knows, or where they would take more than nine tenths of what is available. Errors: kIo.
   Status page_in(const std::function<void(uint64_t bytes_done)>& progress) const;
 

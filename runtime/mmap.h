@@ -28,8 +28,8 @@ class MappedFile {
   bool is_resident() const noexcept;
 
   /// Reads what is not in memory yet of a range of bytes(), and waits for it: in large pages where
-  /// the file system has them, as all that is read later through this mapping. A system that cannot
-  /// do that does nothing. Errors: kIo.
+  /// the file system has them, and so what is read of it later. A system that cannot do that does
+  /// nothing. Errors: kIo.
   Status populate(std::span<const std::byte> range) const;
 
   /// Keeps the whole file in memory. Errors: kMemory, with the limit that stands in the way.
