@@ -45,8 +45,9 @@ struct LoadedModel {
   std::string describe() const;
 };
 
-/// To be called before a model runs, when what is quick to check is known to be right: what of its file is not in
-/// memory is read (GgufFile::page_in), and the progress shown on a terminal. Errors: kIo.
+/// To be called before a model runs, when what is quick to check is known to be right: what of its
+/// file is not in memory is read (GgufFile::page_in), and the progress shown on a terminal. Errors:
+/// kIo.
 Status read_into_memory(const Model& model);
 
 /// Warns of a context longer than the model's. Errors: those of Model::open, make_cpu_backend and
