@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <type_traits>
 #include <vector>
 
-#include "backends/cpu/kernels_isas.h"  // made by minke_add_isa_objects of cmake/isa.cmake
+// Made by minke_add_isa_objects of cmake/isa.cmake.
+#include "backends/cpu/kernels_isas.h"
+#include "backends/cpu/tiles_isas.h"
 
 #if defined(__aarch64__)
 #include <sys/auxv.h>
@@ -23,6 +26,12 @@ namespace minke::cpu {
   extern const KernelTable kTable; \
   }
 MINKE_KERNELS_ISAS(MINKE_DECLARE)
+#undef MINKE_DECLARE
+#define MINKE_DECLARE(isa)                                                   \
+  namespace isa {                                                            \
+  std::remove_pointer_t<decltype(KernelTable::attend_latent)> attend_latent; \
+  }
+MINKE_TILES_ISAS(MINKE_DECLARE)
 #undef MINKE_DECLARE
 
 namespace {
@@ -70,9 +79,7 @@ bool supported(std::string_view isa) noexcept {
   if (isa == "avxvnni") return avx2 && (leaf_7().eax_of_subleaf_1 & kAvxVnni) != 0;
   if (isa == "avx512") return avx512;
   if (isa == "avx512vnni") return vnni;
-  const bool bf16 = vnni && __builtin_cpu_supports("avx512bf16") != 0;
-  if (isa == "avx512bf16") return bf16;
-  if (isa == "amx") return bf16 && may_use_amx();
+  if (isa == "amx") return vnni && may_use_amx();
 #elif defined(__aarch64__)
   constexpr unsigned long kAsimdDp = 1UL << 20;  // HWCAP_ASIMDDP of the kernel's hwcap.h
   if (isa == "dotprod") return (getauxval(AT_HWCAP) & kAsimdDp) != 0;
@@ -80,8 +87,21 @@ bool supported(std::string_view isa) noexcept {
   return isa == "scalar" || isa == "neon";
 }
 
+/// The best first.
 std::vector<const KernelTable*> find_available() {
   std::vector<const KernelTable*> tables;
+#define MINKE_ADD(isa)                          \
+  if (supported(#isa)) {                        \
+    static const KernelTable table = [] {       \
+      KernelTable tiles = avx512vnni::kTable;   \
+      tiles.name = #isa;                        \
+      tiles.attend_latent = isa::attend_latent; \
+      return tiles;                             \
+    }();                                        \
+    tables.push_back(&table);                   \
+  }
+  MINKE_TILES_ISAS(MINKE_ADD)
+#undef MINKE_ADD
 #define MINKE_ADD(isa) \
   if (supported(#isa)) tables.push_back(&isa::kTable);
   MINKE_KERNELS_ISAS(MINKE_ADD)
@@ -100,7 +120,7 @@ Result<const KernelTable*> find_kernels(std::string_view isa) {
   for (const KernelTable* table : available_kernels())
     if (table->name == isa) return table;
 #define MINKE_IS_KNOWN(name) || isa == #name
-  const bool known = false MINKE_KERNELS_ISAS(MINKE_IS_KNOWN);
+  const bool known = false MINKE_TILES_ISAS(MINKE_IS_KNOWN) MINKE_KERNELS_ISAS(MINKE_IS_KNOWN);
 #undef MINKE_IS_KNOWN
   if (known) {
     return fail(Errc::kUnsupported,

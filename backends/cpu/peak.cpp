@@ -226,7 +226,7 @@ uint32_t plain_products(uint64_t rounds) noexcept {
 PeakLoop peak_loop(std::string_view isa) noexcept {
 #if defined(__x86_64__)
   if (isa == "amx") return {"tdpbusd, 16 x 64 bytes by 16", 4 * 16 * 64 * 16, amx};
-  if (isa == "avx512vnni" || isa == "avx512bf16") return {"vpdpbusd, 512 bit", 64 * kSums, vnni512};
+  if (isa == "avx512vnni") return {"vpdpbusd, 512 bit", 64 * kSums, vnni512};
   if (isa == "avxvnni") return {"vpdpbusd, 256 bit", 32 * kSums, vnni256};
   if (isa == "avx512") return {"vpmaddubsw + vpmaddwd, 512 bit", 64 * kSums, madd512};
   if (isa == "avx2") return {"vpmaddubsw + vpmaddwd, 256 bit", 32 * kSums, madd256};
