@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "tests/backends/cpu/kernel_support.h"
@@ -63,6 +64,33 @@ TEST_CASE("quantize_rows: within half a step, sums right, equal on every instruc
     }
     CHECK(std::equal(rows.q + 128, rows.q + 640, first.rows.q + 128));
     CHECK(std::equal(rows.scale + 4, rows.scale + 20, first.rows.scale + 4));
+  }
+}
+
+TEST_CASE("quantize_rows: a block is the same whatever lies beside it") {
+  constexpr int kBlocks = 9, kCols = 32 * kBlocks;
+  std::mt19937 rng(3);
+  auto x = random_floats(rng, kCols, 5.0f);
+  std::fill_n(x.begin() + 32, 32, -0.0f);
+  for (size_t i = 64; i < 96; ++i) x[i] *= 1e-36f;
+  for (size_t i = 96; i < 128; ++i) x[i] *= 1e37f;
+  const float inf = std::numeric_limits<float>::infinity();
+  for (const float fault : {1.0f, inf, -inf, std::numeric_limits<float>::quiet_NaN()}) {
+    x[4 * 32 + 17] = fault;
+    for (const KernelTable* table : cpu::available_kernels()) {
+      CAPTURE(std::string_view(table->name));
+      Quantized together(1, kCols), alone(kBlocks, 32);
+      table->quantize_rows(x.data(), kCols, 1, together.rows, 0);
+      table->quantize_rows(x.data(), 32, kBlocks, alone.rows, 0);
+      const auto same = [](const auto* a, const auto* b, size_t n) {
+        return std::memcmp(a, b, n * sizeof(*a)) == 0;
+      };
+      CHECK(same(together.rows.q, alone.rows.q, kCols));
+      CHECK(same(together.rows.scale, alone.rows.scale, kBlocks));
+      CHECK(same(together.rows.sum, alone.rows.sum, size_t{2} * kBlocks));
+      CHECK(same(together.rows.scaled_sum, alone.rows.scaled_sum, kBlocks));
+      CHECK(std::isfinite(together.rows.scale[4]) == std::isfinite(fault));
+    }
   }
 }
 
