@@ -50,30 +50,29 @@ struct TileColumns {
   float* y[kMaxColumns];                                          ///< kRows results each.
 };
 
-/// The weights that the panel after this one takes: fetched while this one is multiplied, a few
-/// lines a 32-block, since many lines at once fill the queues that the loads need too.
+/// The weights that the panel after this one takes: fetched while this one is multiplied, a piece
+/// of a row now and then, since many lines at once fill the queues that the loads need too.
 class NextPanel {
  public:
   /// n_rows pieces of n_bytes, row_bytes apart, within n_turns calls of fetch().
   NextPanel(const uint8_t* first, size_t row_bytes, int n_rows, size_t n_bytes, int n_turns)
-      : next_(first), row_(first), row_bytes_(row_bytes), n_bytes_(n_bytes), n_rows_(n_rows) {
-    const int n_lines = n_rows * static_cast<int>((n_bytes + 63) / 64);
-    lines_a_turn_ = (n_lines + n_turns - 1) / n_turns;
-  }
+      : next_(first),
+        row_bytes_(row_bytes),
+        n_bytes_(n_bytes),
+        n_rows_(n_rows),
+        n_turns_(n_turns) {}
   void fetch() {
-    for (int i = 0; i < lines_a_turn_ && n_rows_ > 0; ++i) {
-      __builtin_prefetch(next_, 0, 2);
-      next_ += 64;
-      if (next_ < row_ + n_bytes_) continue;
-      next_ = row_ += row_bytes_;
-      --n_rows_;
+    for (due_ += n_rows_; due_ >= n_turns_; due_ -= n_turns_) {
+      for (size_t i = 0; i < n_bytes_; i += 64) __builtin_prefetch(next_ + i, 0, 2);
+      next_ += row_bytes_;
     }
   }
 
  private:
-  const uint8_t *next_ = nullptr, *row_ = nullptr;
-  size_t row_bytes_ = 0, n_bytes_ = 0;
-  int n_rows_ = 0, lines_a_turn_ = 0;
+  const uint8_t* next_;
+  size_t row_bytes_, n_bytes_;
+  int n_rows_, n_turns_;
+  int due_ = 0;  ///< Rows that are due, times n_turns_.
 };
 
 struct alignas(64) Panel {
