@@ -17,8 +17,9 @@ inline VI move_bits(VI v, int from, int to, int mask) {
   return and_bits(v, splat_byte(mask));
 }
 
-/// for_each_16 calls body(i, w) for every 16 columns i of the blocks at byte `at` of the rows, in
-/// any order: lane r of w[j] holds columns 16 * i + 4 * j and on of row r, as find_unpacker() says.
+/// for_each_16 calls body(i, weight) for every 16 columns i of the blocks at byte `at` of the rows,
+/// in order where 32 columns share a scale: lane r of weight(j) holds columns 16 * i + 4 * j and on
+/// of row r, as find_unpacker() says.
 template <class Block>
 struct LaneWeights;
 
@@ -27,14 +28,8 @@ struct LaneWeights;
 template <class Finish, class Body>
 [[gnu::always_inline]] inline void for_nibbles(const VI (&packed)[4], int low, int high,
                                                Finish&& finish, Body&& body) {
-  VI w[2][4];
-  MINKE_UNROLL
-  for (int j = 0; j < 4; ++j) {
-    w[0][j] = finish(low_nibbles(packed[j]), j, 0);
-    w[1][j] = finish(high_nibbles(packed[j]), j, 1);
-  }
-  body(low, w[0]);
-  body(high, w[1]);
+  body(low, [&](int j) { return finish(low_nibbles(packed[j]), j, 0); });
+  body(high, [&](int j) { return finish(high_nibbles(packed[j]), j, 1); });
 }
 /// What finish is where codes are weights.
 inline constexpr auto kAsTheyAre = [](VI codes, int, int) { return codes; };
@@ -85,13 +80,10 @@ struct LaneWeights<BlockQ8_0> {
     VI w[2][4];
     rows.load_32_bytes(at + offsetof(BlockQ8_0, qs), w[0], w[1]);
     MINKE_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      if constexpr (kFullBias != 0) {
-        MINKE_UNROLL
-        for (int j = 0; j < 4; ++j) w[i][j] = xor_bits(w[i][j], splat_byte(kFullBias));
-      }
-      body(i, w[i]);
-    }
+    for (int i = 0; i < 2; ++i)
+      body(i, [&](int j) {
+        return kFullBias != 0 ? xor_bits(w[i][j], splat_byte(kFullBias)) : w[i][j];
+      });
   }
 };
 
@@ -140,15 +132,11 @@ struct LaneWeights<BlockQ4_K> {
                          packed[1]);
       MINKE_UNROLL
       for (int i = 0; i < 2; ++i) {
-        VI w[2][4];
-        MINKE_UNROLL
-        for (int j = 0; j < 4; ++j) {
-          w[0][j] = low_nibbles(packed[i][j]);
-          w[1][j] =
-              kHighInPlace ? and_bits(packed[i][j], splat_byte(0xF0)) : high_nibbles(packed[i][j]);
-        }
-        body(4 * part + i, w[0]);
-        body(4 * part + 2 + i, w[1]);
+        body(4 * part + i, [&](int j) { return low_nibbles(packed[i][j]); });
+        body(4 * part + 2 + i, [&](int j) {
+          return kHighInPlace ? and_bits(packed[i][j], splat_byte(0xF0))
+                              : high_nibbles(packed[i][j]);
+        });
       }
     }
   }
@@ -209,12 +197,8 @@ template <class Finish, class Body>
 [[gnu::always_inline]] inline void for_two_bits(const VI (&packed)[4], int i, Finish&& finish,
                                                 Body&& body) {
   MINKE_UNROLL
-  for (int k = 0; k < 4; ++k) {
-    VI w[4];
-    MINKE_UNROLL
-    for (int j = 0; j < 4; ++j) w[j] = finish(move_bits(packed[j], 2 * k, 0, 3), j, k);
-    body(i + 2 * k, w);
-  }
+  for (int k = 0; k < 4; ++k)
+    body(i + 2 * k, [&](int j) { return finish(move_bits(packed[j], 2 * k, 0, 3), j, k); });
 }
 
 template <>

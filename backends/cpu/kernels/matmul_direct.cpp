@@ -12,29 +12,43 @@ namespace {
 /// tile of weight rows than to keep them in a panel.
 inline constexpr int kMostRows = kLanes == 16 ? 8 : 6;
 
-/// Activation rows of all columns.
-template <int kN>
+/// 32 columns of the activation rows: all that belongs to them lies at constant distances from one
+/// pointer, since there are not registers for one a row.
+template <class Format, int kN>
 struct Columns {
-  const int8_t* q[kN];
-  const float* scale[kN];
-  GroupSums sums[kN];
-  float* y[kN];
+  int8_t q[2][kN][16];  ///< Of 16 columns.
+  float scale[kN];
+  /// Of a group: the activations' sum where there are mins, else what integer sums start at.
+  std::conditional_t<Format::kHasMin, float, int32_t> sum[Format::kGroups][kN];
 };
 
+/// Copies the activation rows' columns to the scratch memory; null where they do not fit.
 template <class Format, int kN>
-Columns<kN> direct_columns(const MatmulArgs& args, int offset) {
+const Columns<Format, kN>* pack_columns(const MatmulArgs& args, int offset) {
   const QuantizedRows& xq = *args.xq;
-  const int n_groups = args.n_cols / Format::kGroup;
-  const int room = (n_groups + kLanes - 1) / kLanes * kLanes;
-  Columns<kN> columns;
+  const int n_blocks = args.n_cols / kQuantBlock;
+  auto* columns = static_cast<Columns<Format, kN>*>(args.scratch);
+  auto* room = reinterpret_cast<std::byte*>(columns + n_blocks);
+  const auto end = static_cast<const std::byte*>(args.scratch) + kMatmulScratchBytes;
+  const int room_values = (n_blocks * Format::kGroups + kLanes - 1) / kLanes * kLanes;
+  if (end - room < 4 * room_values) return nullptr;
   for (int c = 0; c < kN; ++c) {
     const auto row = static_cast<size_t>(args.x_rows != nullptr ? args.x_rows[c] : c);
     const size_t at = row * static_cast<size_t>(args.n_cols);
-    columns.q[c] = xq.q + at;
-    columns.scale[c] = xq.scale + at / kQuantBlock;
-    columns.sums[c] = group_sums<Format>(xq, at, offset, args.n_cols / kQuantBlock,
-                                         static_cast<float*>(args.scratch) + c * room);
-    columns.y[c] = result(args, c, 0);
+    const GroupSums sums = group_sums<Format>(xq, at, offset, n_blocks, room);
+    for (int b = 0; b < n_blocks; ++b) {
+      for (int i = 0; i < 2; ++i)
+        std::memcpy(columns[b].q[i][c], xq.q + at + kQuantBlock * b + 16 * i, 16);
+      columns[b].scale[c] = xq.scale[at / kQuantBlock + static_cast<size_t>(b)];
+      for (int g = 0; g < Format::kGroups; ++g) {
+        const int group = b * Format::kGroups + g;
+        if constexpr (Format::kHasMin) {
+          columns[b].sum[g][c] = sums.sum[group];
+        } else {
+          columns[b].sum[g][c] = sums.start[group];
+        }
+      }
+    }
   }
   return columns;
 }
@@ -79,44 +93,64 @@ class Ahead {
 /// multiply_tile, which adds the mins of kChunk columns after their products.
 template <class Format, class Block, int kN>
 [[gnu::always_inline]] inline void multiply_rows(const RowPointers& rows, int n_cols,
-                                                 const Columns<kN>& columns, Ahead& ahead,
+                                                 const Columns<Format, kN>* columns, Ahead& ahead,
                                                  VF (&results)[kN]) {
   constexpr int kLen = static_cast<int>(Block::kLen);
   constexpr int kGroups = kLen / Format::kGroup;  // In a block.
+  constexpr int kColumns = kLen / kQuantBlock;    // Of Columns.
   constexpr int kBlocksOfChunk = kChunk / kLen;
-  VF mins[kBlocksOfChunk * kGroups];
+  // Groups of 32 end in order, and two at most are begun: their sums fit in registers. With one,
+  // the products of few rows would wait for each other.
+  constexpr bool kInOrder = Format::kGroup == 32;
+  constexpr int kSlots = kInOrder && kGroups > 2 ? 2 : kGroups;
+  VF scales[kGroups], mins[kBlocksOfChunk * kGroups];
   MINKE_UNROLL
   for (int c = 0; c < kN; ++c) results[c] = splat(0.0f);
   for (int block = 0; block < n_cols / kLen; ++block) {
     const size_t at = static_cast<size_t>(block) * sizeof(Block);
-    const int first = block * kGroups, in_chunk = block % kBlocksOfChunk;
-    VI sums[kN][kGroups];
-    MINKE_UNROLL
-    for (int c = 0; c < kN; ++c) MINKE_UNROLL
-    for (int g = 0; g < kGroups; ++g) sums[c][g] = start_of<Format>(columns, c, first + g);
-    LaneWeights<Block>::for_each_16(rows, at, [&](int i, const VI(&w)[4]) {
-      ahead.fetch<Block>(rows, block * (kLen / 16) + i);
-      MINKE_UNROLL
-      for (int c = 0; c < kN; ++c)
-        add_16<Format>(sums[c][16 * i / Format::kGroup], w, columns.q[c] + block * kLen + 16 * i);
-    });
+    const int in_chunk = block % kBlocksOfChunk;
     LaneScales<Block>::for_each_scale(rows, at, [&](int g, VF scale, VF min) {
+      scales[g] = scale;
       if constexpr (Format::kHasMin) mins[in_chunk * kGroups + g] = min;
+    });
+    VI sums[kSlots][kN];
+    const auto add_group = [&](int g) {
+      const VF scale = scales[g], start = scale * splat(-kMagic);
       MINKE_UNROLL
       for (int c = 0; c < kN; ++c) {
-        const VF scaled = madd(bits_as_float(sums[c][g]), scale, scale * splat(-kMagic));
-        results[c] =
-            madd(scaled, splat(columns.scale[c][(first + g) / Format::kGroups]), results[c]);
+        const VF scaled = madd(bits_as_float(sums[g % kSlots][c]), scale, start);
+        results[c] = madd(scaled, splat(columns[g / Format::kGroups].scale[c]), results[c]);
       }
+    };
+    LaneWeights<Block>::for_each_16(rows, at, [&](int i, const auto& weight) {
+      ahead.fetch<Block>(rows, block * (kLen / 16) + i);
+      const int g = 16 * i / Format::kGroup;
+      VI(&sum)[kN] = sums[g % kSlots];
+      if (16 * i % Format::kGroup == 0) {
+        MINKE_UNROLL
+        for (int c = 0; c < kN; ++c)
+          sum[c] =
+              splat_i32(Format::kHasMin ? kMagicBits
+                                        : columns[g / Format::kGroups].sum[g % Format::kGroups][c]);
+      }
+      add_16<Format>(sum, weight, columns[i / 2].q[i % 2]);
+      if (kInOrder && 16 * (i + 1) % Format::kGroup == 0) add_group(g);
     });
-    const bool chunk_ends = in_chunk + 1 == kBlocksOfChunk || (block + 1) * kLen == n_cols;
-    if (!Format::kHasMin || !chunk_ends) continue;
-    const int group = first - in_chunk * kGroups;
-    for (int g = 0; g < (in_chunk + 1) * kGroups; ++g) {
+    if constexpr (!kInOrder) {
       MINKE_UNROLL
-      for (int c = 0; c < kN; ++c)
-        results[c] = madd(mins[g], splat(columns.sums[c].sum[group + g]), results[c]);
+      for (int g = 0; g < kGroups; ++g) add_group(g);
     }
+    const bool chunk_ends = in_chunk + 1 == kBlocksOfChunk || (block + 1) * kLen == n_cols;
+    if (Format::kHasMin && chunk_ends) {
+      const Columns<Format, kN>* chunk = columns - in_chunk * kColumns;
+      for (int g = 0; g < (in_chunk + 1) * kGroups; ++g) {
+        MINKE_UNROLL
+        for (int c = 0; c < kN; ++c)
+          results[c] = madd(mins[g], splat(chunk[g / Format::kGroups].sum[g % Format::kGroups][c]),
+                            results[c]);
+      }
+    }
+    columns += kColumns;
   }
 }
 
@@ -124,7 +158,8 @@ template <class Format, class Block, int kN>
 int multiply_direct(const MatmulArgs& args, int offset) {
   int row = args.row_begin;
   if (row + kLanes > args.row_end) return row;
-  const Columns<kN> columns = direct_columns<Format, kN>(args, offset);
+  const Columns<Format, kN>* columns = pack_columns<Format, kN>(args, offset);
+  if (columns == nullptr) return row;
   for (; row + kLanes <= args.row_end; row += kLanes) {
     const auto* w =
         static_cast<const uint8_t*>(args.w) + static_cast<size_t>(row) * args.w_row_bytes;
@@ -139,7 +174,7 @@ int multiply_direct(const MatmulArgs& args, int offset) {
     VF results[kN];
     multiply_rows<Format, Block, kN>(RowPointers(w, args.w_row_bytes), args.n_cols, columns, ahead,
                                      results);
-    for (int c = 0; c < kN; ++c) store(columns.y[c] + row, results[c]);
+    for (int c = 0; c < kN; ++c) store(result(args, c, row), results[c]);
   }
   return row;
 }
@@ -148,9 +183,7 @@ template <class Format, class Block, int kN = 1>
 int try_direct(const MatmulArgs& args, const Unpacker& format) {
   if constexpr (kN <= kMostRows) {
     if (args.n_x != kN) return try_direct<Format, Block, kN + 1>(args, format);
-    // Sums of all columns must fit in the scratch memory.
-    constexpr int kMostColumns = static_cast<int>(kMatmulScratchBytes) / 4 * 16 / kN - 4096;
-    if (args.n_cols <= kMostColumns) return multiply_direct<Format, Block, kN>(args, format.offset);
+    return multiply_direct<Format, Block, kN>(args, format.offset);
   }
   return args.row_begin;
 }

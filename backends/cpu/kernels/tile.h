@@ -201,22 +201,36 @@ template <class Format>
   }
 }
 
-/// sum += 16 columns: w[j] times the activations x[4 * j] and on.
-template <class Format>
-[[gnu::always_inline]] inline void add_16(VI& sum, const VI (&w)[4], const int8_t* x) {
+/// sums[c] += 16 columns: weight(j) times the activations x[c][4 * j] and on.
+template <class Format, int kN, class Weight>
+[[gnu::always_inline]] inline void add_16(VI (&sums)[kN], const Weight& weight,
+                                          const int8_t (&x)[kN][16]) {
   using D = typename Format::DotProduct;
-  if constexpr (D::kFlush == 0) {
+  if constexpr (kLanes == 16 && D::kFlush == 0) {
     MINKE_UNROLL
-    for (int j = 0; j < 4; ++j) sum = D::step(sum, w[j], splat4(x + 4 * j));
-  } else {
-    constexpr int kFlush = D::kFlush < 4 ? D::kFlush : 4;
-    MINKE_UNROLL
-    for (int begin = 0; begin < 4; begin += kFlush) {
-      VI part = D::first(w[begin], splat4(x + 4 * begin));
+    for (int j = 0; j < 4; ++j) {
+      const VI w = weight(j);
       MINKE_UNROLL
-      for (int j = begin + 1; j < begin + kFlush; ++j)
-        part = D::step(part, w[j], splat4(x + 4 * j));
-      sum = D::flush(sum, part);
+      for (int c = 0; c < kN; ++c) sums[c] = D::step_splat(sums[c], w, x[c] + 4 * j);
+    }
+    return;
+  }
+  const VI w[4] = {weight(0), weight(1), weight(2), weight(3)};
+  MINKE_UNROLL
+  for (int c = 0; c < kN; ++c) {
+    if constexpr (D::kFlush == 0) {
+      MINKE_UNROLL
+      for (int j = 0; j < 4; ++j) sums[c] = D::step(sums[c], w[j], splat4(x[c] + 4 * j));
+    } else {
+      constexpr int kFlush = D::kFlush < 4 ? D::kFlush : 4;
+      MINKE_UNROLL
+      for (int begin = 0; begin < 4; begin += kFlush) {
+        VI part = D::first(w[begin], splat4(x[c] + 4 * begin));
+        MINKE_UNROLL
+        for (int j = begin + 1; j < begin + kFlush; ++j)
+          part = D::step(part, w[j], splat4(x[c] + 4 * j));
+        sums[c] = D::flush(sums[c], part);
+      }
     }
   }
 }

@@ -30,10 +30,10 @@ void unpack_lanes(const uint8_t* rows, size_t row_bytes, int n_blocks,
   for (int b = 0; b < n_blocks; ++b) {
     const size_t at = static_cast<size_t>(b) * sizeof(Block);
     auto* dwords = target.dwords + at / sizeof(Block) * Block::kLen / 4 * target.stride;
-    LaneWeights<Block>::for_each_16(pointers, at, [&](int i, const VI(&w)[4]) {
+    LaneWeights<Block>::for_each_16(pointers, at, [&](int i, const auto& weight) {
       MINKE_UNROLL
       for (int j = 0; j < 4; ++j)
-        store_bytes(dwords + static_cast<size_t>(4 * i + j) * target.stride, w[j]);
+        store_bytes(dwords + static_cast<size_t>(4 * i + j) * target.stride, weight(j));
     });
     LaneScales<Block>::for_each_scale(pointers, at, [&](int, VF scale, VF min) {
       store(target.scale + scale_at, scale);

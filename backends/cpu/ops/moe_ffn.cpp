@@ -178,20 +178,55 @@ void down(const OpRun& run, const Dims& d, const Scratch& s, const QuantizedRows
            worker);
 }
 
+/// The row blocks of the active experts. Those with few assignments, which come last, get longer
+/// ones.
+class ExpertBlocks {
+ public:
+  ExpertBlocks(const Scratch& s, int n_rows, int n_workers) noexcept
+      : s_(s),
+        n_rows_(n_rows),
+        many_rows_(rows_per_task(n_rows, kFewRows + 1, n_workers)),
+        few_rows_(rows_per_task(n_rows, kFewRows, n_workers)) {
+    while (n_many_ < *s.n_active && load(s.active[n_many_]) > kFewRows) ++n_many_;
+  }
+
+  int size() const noexcept {
+    return n_many_ * blocks(many_rows_) + (*s_.n_active - n_many_) * blocks(few_rows_);
+  }
+  /// Block i; i + ahead is the one that the worker is likely to take next.
+  Block at(int i, int ahead) const noexcept {
+    Block block = at(i);
+    if (i + ahead >= size()) return block;
+    const Block next = at(i + ahead);
+    block.next_expert = next.expert;
+    block.next_begin = next.begin;
+    return block;
+  }
+
+ private:
+  int load(int expert) const noexcept { return s_.first[expert + 1] - s_.first[expert]; }
+  int blocks(int rows) const noexcept { return (n_rows_ + rows - 1) / rows; }
+  Block at(int i) const noexcept {
+    const int n_many_blocks = n_many_ * blocks(many_rows_);
+    const bool few = i >= n_many_blocks;
+    const int rows = few ? few_rows_ : many_rows_;
+    if (few) i -= n_many_blocks;
+    const int begin = i % blocks(rows) * rows;
+    return {s_.active[(few ? n_many_ : 0) + i / blocks(rows)], begin,
+            std::min(begin + rows, n_rows_), -1, 0};
+  }
+
+  const Scratch& s_;
+  int n_rows_, many_rows_, few_rows_;
+  int n_many_ = 0;  ///< Active experts with more than kFewRows assignments.
+};
+
 /// Runs body(block) for every row block of every active expert.
 template <class Body>
-void for_expert_blocks(const Scratch& s, int n_rows, int n_tokens, Worker& worker,
-                       Body&& body) noexcept {
-  const int rows = rows_per_task(n_rows, n_tokens, worker.n_workers()),
-            blocks = (n_rows + rows - 1) / rows;
-  const int n_tasks = *s.n_active * blocks;
-  worker.parallel_for(n_tasks, [&](int task) {
-    const int begin = task % blocks * rows;
-    // The workers take turns, more or less.
-    const int next = task + worker.n_workers();
-    body(Block{s.active[task / blocks], begin, std::min(begin + rows, n_rows),
-               next < n_tasks ? s.active[next / blocks] : -1, next % blocks * rows});
-  });
+void for_expert_blocks(const Scratch& s, int n_rows, Worker& worker, Body&& body) noexcept {
+  const ExpertBlocks blocks(s, n_rows, worker.n_workers());
+  // The workers take turns, more or less.
+  worker.parallel_for(blocks.size(), [&](int i) { body(blocks.at(i, worker.n_workers())); });
 }
 
 /// Tells of gate and up (their input is the step's rows), or of down (its input is h).
@@ -221,7 +256,7 @@ void run_moe(const OpRun& run, Worker& worker) noexcept {
   }
   worker.barrier();
   observe_experts(run, d, s, false, worker);
-  for_expert_blocks(s, d.ff, n_tokens, worker,
+  for_expert_blocks(s, d.ff, worker,
                     [&](const Block& block) { gate_up(run, d, s, block, worker); });
   worker.barrier();
   observe_experts(run, d, s, true, worker);
@@ -233,7 +268,7 @@ void run_moe(const OpRun& run, Worker& worker) noexcept {
     });
     worker.barrier();
   }
-  for_expert_blocks(s, d.hidden, n_tokens, worker,
+  for_expert_blocks(s, d.hidden, worker,
                     [&](const Block& block) { down(run, d, s, hq, block, worker); });
   worker.barrier();
   worker.parallel_for(n_tokens, [&](int t) {
