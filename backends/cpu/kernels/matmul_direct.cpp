@@ -140,14 +140,14 @@ template <class Format, class Block, int kN>
       MINKE_UNROLL
       for (int g = 0; g < kGroups; ++g) add_group(g);
     }
-    const bool chunk_ends = in_chunk + 1 == kBlocksOfChunk || (block + 1) * kLen == n_cols;
-    if (Format::kHasMin && chunk_ends) {
-      const Columns<Format, kN>* chunk = columns - in_chunk * kColumns;
-      for (int g = 0; g < (in_chunk + 1) * kGroups; ++g) {
-        MINKE_UNROLL
-        for (int c = 0; c < kN; ++c)
-          results[c] = madd(mins[g], splat(chunk[g / Format::kGroups].sum[g % Format::kGroups][c]),
-                            results[c]);
+    if constexpr (Format::kHasMin) {
+      if (in_chunk + 1 == kBlocksOfChunk || (block + 1) * kLen == n_cols) {
+        const Columns<Format, kN>* chunk = columns - in_chunk * kColumns;
+        for (int g = 0; g < (in_chunk + 1) * kGroups; ++g) {
+          const float(&sum)[kN] = chunk[g / Format::kGroups].sum[g % Format::kGroups];
+          MINKE_UNROLL
+          for (int c = 0; c < kN; ++c) results[c] = madd(mins[g], splat(sum[c]), results[c]);
+        }
       }
     }
     columns += kColumns;

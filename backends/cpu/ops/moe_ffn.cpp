@@ -183,11 +183,11 @@ void down(const OpRun& run, const Dims& d, const Scratch& s, const QuantizedRows
 class ExpertBlocks {
  public:
   ExpertBlocks(const Scratch& s, int n_rows, int n_workers) noexcept
-      : s_(s),
-        n_rows_(n_rows),
-        many_rows_(rows_per_task(n_rows, kFewRows + 1, n_workers)),
-        few_rows_(rows_per_task(n_rows, kFewRows, n_workers)) {
+      : s_(s), n_rows_(n_rows), many_rows_(rows_per_task(n_rows, kFewRows + 1, n_workers)) {
     while (n_many_ < *s.n_active && load(s.active[n_many_]) > kFewRows) ++n_many_;
+    // Of eight experts and more together there are enough blocks to even out.
+    const int n_eights = std::max(1, (*s.n_active - n_many_) / 8);
+    few_rows_ = rows_per_task(n_rows * n_eights, kFewRows, n_workers);
   }
 
   int size() const noexcept {
@@ -217,7 +217,7 @@ class ExpertBlocks {
   }
 
   const Scratch& s_;
-  int n_rows_, many_rows_, few_rows_;
+  int n_rows_, many_rows_, few_rows_ = 0;
   int n_many_ = 0;  ///< Active experts with more than kFewRows assignments.
 };
 
