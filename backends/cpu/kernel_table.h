@@ -1,5 +1,6 @@
 // The kernels of one instruction set, as functions of one table. The same sources are compiled once
-// an instruction set (cmake/isa.cmake); isa.h tells which of the tables this processor can run.
+// an instruction set (cmake/isa.cmake; of amx only what differs from avx512vnni); isa.h tells which
+// of the tables this processor can run.
 #pragma once
 
 #include <cstddef>

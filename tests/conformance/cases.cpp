@@ -208,11 +208,11 @@ std::vector<OpCase> cases_of_MoeRoute() {
 
 std::vector<OpCase> cases_of_MoeFfn() {
   std::vector<OpCase> cases;
-  const auto add = [&](DType gate, DType down, int n) {
+  const auto add = [&](DType gate, DType down, int n, int experts = 16, int ff = 96) {
     cases.push_back({fmt::format("{} and {}, {} tokens", dtype_name(gate), dtype_name(down), n),
                      {{0, n}},
                      [=](CaseGraph& c) {
-                       const int experts = 16, hidden = 256, ff = 96;
+                       const int hidden = 256;
                        const Value route =
                            c.graph.moe_route(c.activations(experts, 2.0f), {4, 8, 3, 2.5f, false});
                        return c.graph.moe_ffn(c.activations(hidden), route,
@@ -230,6 +230,7 @@ std::vector<OpCase> cases_of_MoeFfn() {
   add(DType::kQ6_K, DType::kQ8_0, 5);
   add(DType::kBF16, DType::kQ8_0, 5);
   add(DType::kQ8_0, DType::kF16, 5);
+  add(DType::kQ4_K, DType::kQ5_0, 96, 64, 704);  // Some experts with few tokens, some with many.
   return cases;
 }
 

@@ -17,9 +17,10 @@ inline VI move_bits(VI v, int from, int to, int mask) {
   return and_bits(v, splat_byte(mask));
 }
 
-/// for_each_16 calls body(i, weight) for every 16 columns i of the blocks at byte `at` of the rows,
-/// in order where 32 columns share a scale: lane r of weight(j) holds columns 16 * i + 4 * j and on
-/// of row r, as find_unpacker() says.
+/// for_each_16 calls body(i, weight) for every 16 columns i of the blocks at byte `at` of the rows:
+/// lane r of weight(j) holds columns 16 * i + 4 * j and on of row r, as find_unpacker() says. The
+/// order is any where 16 columns share a scale. Groups of 32 begin and end in order, their first 16
+/// columns before the others, and at most two neighbours are begun and not ended.
 template <class Block>
 struct LaneWeights;
 

@@ -57,7 +57,7 @@ bool wants_quantized_rows(DType dtype) noexcept;
 bool wants_rests(DType dtype) noexcept;
 
 /// Working memory a thread hands to matmul: 64-byte aligned, content irrelevant before and after.
-inline constexpr size_t kMatmulScratchBytes = size_t{128} << 10;
+inline constexpr size_t kMatmulScratchBytes = size_t{256} << 10;
 
 /// One thread's share of y = x * w^T: all activation rows, weight rows [row_begin, row_end).
 /// Multiples of 32 rows a share are fastest.

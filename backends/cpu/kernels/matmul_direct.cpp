@@ -27,11 +27,11 @@ template <class Format, int kN>
 const Columns<Format, kN>* pack_columns(const MatmulArgs& args, int offset) {
   const QuantizedRows& xq = *args.xq;
   const int n_blocks = args.n_cols / kQuantBlock;
+  const auto n = static_cast<size_t>(n_blocks);
+  const size_t room_values = (n * Format::kGroups + kLanes - 1) / kLanes * kLanes;
+  if (n * sizeof(Columns<Format, kN>) + room_values * 4 > kMatmulScratchBytes) return nullptr;
   auto* columns = static_cast<Columns<Format, kN>*>(args.scratch);
-  auto* room = reinterpret_cast<std::byte*>(columns + n_blocks);
-  const auto end = static_cast<const std::byte*>(args.scratch) + kMatmulScratchBytes;
-  const int room_values = (n_blocks * Format::kGroups + kLanes - 1) / kLanes * kLanes;
-  if (end - room < 4 * room_values) return nullptr;
+  void* room = columns + n;
   for (int c = 0; c < kN; ++c) {
     const auto row = static_cast<size_t>(args.x_rows != nullptr ? args.x_rows[c] : c);
     const size_t at = row * static_cast<size_t>(args.n_cols);
@@ -99,8 +99,8 @@ template <class Format, class Block, int kN>
   constexpr int kGroups = kLen / Format::kGroup;  // In a block.
   constexpr int kColumns = kLen / kQuantBlock;    // Of Columns.
   constexpr int kBlocksOfChunk = kChunk / kLen;
-  // Groups of 32 end in order, and two at most are begun: their sums fit in registers. With one,
-  // the products of few rows would wait for each other.
+  // Groups of 32 are done one by one, or two at a time (LaneWeights says in which order): their
+  // sums fit in registers.
   constexpr bool kInOrder = Format::kGroup == 32;
   constexpr int kSlots = kInOrder && kGroups > 2 ? 2 : kGroups;
   VF scales[kGroups], mins[kBlocksOfChunk * kGroups];
@@ -128,10 +128,13 @@ template <class Format, class Block, int kN>
       VI(&sum)[kN] = sums[g % kSlots];
       if (16 * i % Format::kGroup == 0) {
         MINKE_UNROLL
-        for (int c = 0; c < kN; ++c)
-          sum[c] =
-              splat_i32(Format::kHasMin ? kMagicBits
-                                        : columns[g / Format::kGroups].sum[g % Format::kGroups][c]);
+        for (int c = 0; c < kN; ++c) {
+          if constexpr (Format::kHasMin) {
+            sum[c] = splat_i32(kMagicBits);
+          } else {
+            sum[c] = splat_i32(columns[g / Format::kGroups].sum[g % Format::kGroups][c]);
+          }
+        }
       }
       add_16<Format>(sum, weight, columns[i / 2].q[i % 2]);
       if (kInOrder && 16 * (i + 1) % Format::kGroup == 0) add_group(g);

@@ -103,9 +103,9 @@ void quantize_block(const float* x, const Block& to, const Block* rest) {
   put_block(rounded, scale / kRestSteps, *rest);
 }
 
-constexpr int kFour = 4 * kQuantBlock;
+constexpr int kFourBlocks = 4 * kQuantBlock;
 
-#if defined(__AVX512F__)
+#if defined(__AVX512BW__)
 
 /// put_block for four blocks, one behind the other.
 void put_four(const __m512 (&values)[8], __m128 scale, const Block& to) {
@@ -196,8 +196,8 @@ void quantize_rows(const float* x, size_t x_stride, int n_rows, const QuantizedR
     };
     size_t i = begin;
     while (i < begin + n_cols) {
-      if (i + kFour <= begin + n_cols && quantize(quantize_four, i)) {
-        i += kFour;
+      if (i + kFourBlocks <= begin + n_cols && quantize(quantize_four, i)) {
+        i += kFourBlocks;
       } else {
         quantize(quantize_block, i);
         i += kQuantBlock;

@@ -30,8 +30,8 @@ using FormatOf =
                std::conditional_t<Dot<kRange>::kFlush == 0, Dot<Range::kFull>, Dot<kRange>>>;
 
 /// What the integer sums of a group start at.
-template <class Format, class Columns>
-[[gnu::always_inline]] inline VI start_of(const Columns& columns, int c, int group) {
+template <class Format>
+[[gnu::always_inline]] inline VI start_of(const TileColumns& columns, int c, int group) {
   return splat_i32(Format::kHasMin ? kMagicBits : columns.sums[c].start[group]);
 }
 
@@ -206,30 +206,30 @@ template <class Format, int kN, class Weight>
 [[gnu::always_inline]] inline void add_16(VI (&sums)[kN], const Weight& weight,
                                           const int8_t (&x)[kN][16]) {
   using D = typename Format::DotProduct;
-  if constexpr (kLanes == 16 && D::kFlush == 0) {
+  if constexpr (requires { &D::step_splat; }) {
     MINKE_UNROLL
     for (int j = 0; j < 4; ++j) {
       const VI w = weight(j);
       MINKE_UNROLL
       for (int c = 0; c < kN; ++c) sums[c] = D::step_splat(sums[c], w, x[c] + 4 * j);
     }
-    return;
-  }
-  const VI w[4] = {weight(0), weight(1), weight(2), weight(3)};
-  MINKE_UNROLL
-  for (int c = 0; c < kN; ++c) {
-    if constexpr (D::kFlush == 0) {
-      MINKE_UNROLL
-      for (int j = 0; j < 4; ++j) sums[c] = D::step(sums[c], w[j], splat4(x[c] + 4 * j));
-    } else {
-      constexpr int kFlush = D::kFlush < 4 ? D::kFlush : 4;
-      MINKE_UNROLL
-      for (int begin = 0; begin < 4; begin += kFlush) {
-        VI part = D::first(w[begin], splat4(x[c] + 4 * begin));
+  } else {
+    const VI w[4] = {weight(0), weight(1), weight(2), weight(3)};
+    MINKE_UNROLL
+    for (int c = 0; c < kN; ++c) {
+      if constexpr (D::kFlush == 0) {
         MINKE_UNROLL
-        for (int j = begin + 1; j < begin + kFlush; ++j)
-          part = D::step(part, w[j], splat4(x[c] + 4 * j));
-        sums[c] = D::flush(sums[c], part);
+        for (int j = 0; j < 4; ++j) sums[c] = D::step(sums[c], w[j], splat4(x[c] + 4 * j));
+      } else {
+        constexpr int kFlush = D::kFlush < 4 ? D::kFlush : 4;
+        MINKE_UNROLL
+        for (int begin = 0; begin < 4; begin += kFlush) {
+          VI part = D::first(w[begin], splat4(x[c] + 4 * begin));
+          MINKE_UNROLL
+          for (int j = begin + 1; j < begin + kFlush; ++j)
+            part = D::step(part, w[j], splat4(x[c] + 4 * j));
+          sums[c] = D::flush(sums[c], part);
+        }
       }
     }
   }

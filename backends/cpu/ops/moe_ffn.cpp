@@ -13,7 +13,8 @@ bool wants_quantized(const Graph& graph, const Node& node) noexcept {
          wants_quantized_rows(graph.info(node.inputs[3]).desc.dtype);
 }
 
-constexpr int kGateRows = 32;  // rows of gate and up that a task makes, for many tokens
+/// Weight rows of a block of an expert with more than kFewRows assignments.
+constexpr int kManyBlockRows = 32;
 
 /// Everything the workers share, laid out in the shared scratch. An assignment is a (token, chosen
 /// expert) pair; assignments are sorted by expert, then by token.
@@ -67,7 +68,7 @@ struct GateUp {
 };
 
 GateUp gate_up_layout(const Dims& d, int max_tokens) noexcept {
-  const int results = std::max(kMaxRowsPerTask * kFewRows, kGateRows * max_tokens);
+  const int results = std::max(kMaxRowsPerTask * kFewRows, kManyBlockRows * max_tokens);
   const size_t tile = aligned64(onednn_scratch_bytes(std::max(d.hidden, d.ff)));
   return {kMatmulScratchBytes + tile, tile + 2 * static_cast<size_t>(results) * sizeof(float)};
 }
@@ -182,16 +183,15 @@ void down(const OpRun& run, const Dims& d, const Scratch& s, const QuantizedRows
 /// ones.
 class ExpertBlocks {
  public:
-  ExpertBlocks(const Scratch& s, int n_rows, int n_workers) noexcept
-      : s_(s), n_rows_(n_rows), many_rows_(rows_per_task(n_rows, kFewRows + 1, n_workers)) {
+  ExpertBlocks(const Scratch& s, int n_rows, int n_workers) noexcept : s_(s), n_rows_(n_rows) {
     while (n_many_ < *s.n_active && load(s.active[n_many_]) > kFewRows) ++n_many_;
-    // Of eight experts and more together there are enough blocks to even out.
-    const int n_eights = std::max(1, (*s.n_active - n_many_) / 8);
-    few_rows_ = rows_per_task(n_rows * n_eights, kFewRows, n_workers);
+    // Longer where there are many such experts, and so enough blocks to even out.
+    const int times_longer = std::max(1, (*s.n_active - n_many_) / 8);
+    few_rows_ = rows_per_task(n_rows * times_longer, kFewRows, n_workers);
   }
 
   int size() const noexcept {
-    return n_many_ * blocks(many_rows_) + (*s_.n_active - n_many_) * blocks(few_rows_);
+    return n_many_ * blocks(kManyBlockRows) + (*s_.n_active - n_many_) * blocks(few_rows_);
   }
   /// Block i; i + ahead is the one that the worker is likely to take next.
   Block at(int i, int ahead) const noexcept {
@@ -207,9 +207,9 @@ class ExpertBlocks {
   int load(int expert) const noexcept { return s_.first[expert + 1] - s_.first[expert]; }
   int blocks(int rows) const noexcept { return (n_rows_ + rows - 1) / rows; }
   Block at(int i) const noexcept {
-    const int n_many_blocks = n_many_ * blocks(many_rows_);
+    const int n_many_blocks = n_many_ * blocks(kManyBlockRows);
     const bool few = i >= n_many_blocks;
-    const int rows = few ? few_rows_ : many_rows_;
+    const int rows = few ? few_rows_ : kManyBlockRows;
     if (few) i -= n_many_blocks;
     const int begin = i % blocks(rows) * rows;
     return {s_.active[(few ? n_many_ : 0) + i / blocks(rows)], begin,
@@ -217,7 +217,7 @@ class ExpertBlocks {
   }
 
   const Scratch& s_;
-  int n_rows_, many_rows_, few_rows_ = 0;
+  int n_rows_, few_rows_ = 0;
   int n_many_ = 0;  ///< Active experts with more than kFewRows assignments.
 };
 

@@ -5,7 +5,8 @@
 //                        the instruction wants unsigned weights, 0 where signed ones
 //   Dot<range>           sums of 4 products of weight bytes with signed bytes a lane. kFlush == 0:
 //                        step() adds to int32 at once. Otherwise first() and step() add in int16,
-//                        for at most kFlush steps, and flush() adds that to int32.
+//                        for at most kFlush steps, and flush() adds that to int32. Some have
+//                        step_splat(), step() with four bytes of memory for every lane.
 //   transpose            kLanes rows of kLanes dwords
 //   sum_rows             reduces kLanes vectors, one a row, to sums of 4 lanes (16 values) a row
 #pragma once

@@ -133,6 +133,24 @@ TEST_CASE("matmul: every format, every instruction set, every number of rows") {
   }
 }
 
+TEST_CASE("matmul: rows so long that few of them fit in the scratch memory") {
+  constexpr int kCols = 112 * 256;
+  for (const DType dtype : {DType::kQ4_K, DType::kQ6_K, DType::kQ5_0}) {
+    Case test(dtype, 17, kCols, 9, Fill::kRandom, 3);
+    for (const KernelTable* table : cpu::available_kernels()) {
+      CAPTURE(std::string_view(table->name));
+      CAPTURE(dtype_name(dtype));
+      const auto all = test.run(*table, 9, 0, 17);
+      CHECK(test.error(all, 9, 0, 17) < kTolerance);
+      for (int n = 1; n < 9; ++n) {
+        CAPTURE(n);
+        const auto some = test.run(*table, n, 0, 17);
+        CHECK(std::equal(some.begin(), some.begin() + n * 17, all.begin()));
+      }
+    }
+  }
+}
+
 TEST_CASE("matmul: extreme blocks") {
   for (const DType dtype : all_formats()) {
     if (!cpu::wants_quantized_rows(dtype)) continue;
