@@ -230,7 +230,7 @@ std::vector<OpCase> cases_of_MoeFfn() {
   add(DType::kQ6_K, DType::kQ8_0, 5);
   add(DType::kBF16, DType::kQ8_0, 5);
   add(DType::kQ8_0, DType::kF16, 5);
-  add(DType::kQ4_K, DType::kQ5_0, 96, 64, 704);  // Some experts with few tokens, some with many.
+  add(DType::kQ4_K, DType::kQ5_0, 48, 32, 352);  // Some experts with few tokens, some with many.
   return cases;
 }
 
