@@ -59,9 +59,10 @@ struct KernelTable {
                       float* y, size_t y_stride) noexcept;
 
   /// Attention over cached rows in integers, see kernels/latent.h. n_keys (1..64) rows, one behind
-  /// the other, to a tile; rows behind them, up to a multiple of 16, become zeros.
+  /// the other, to a tile, which may go on reading the rows themselves: they must stay as they are.
+  /// Rows behind them, up to a multiple of 16, become zeros.
   void (*pack_latent_keys)(LatentRows type, const void* rows, int n_keys,
-                           const LatentKeys& keys) noexcept;
+                           LatentKeys& keys) noexcept;
   /// n_rows query rows (rank + rope values, q_stride floats apart); `scale` is that of attention.
   void (*pack_latent_queries)(const float* q, size_t q_stride, int n_rows, float scale,
                               const LatentQueries& queries) noexcept;

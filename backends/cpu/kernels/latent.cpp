@@ -27,22 +27,21 @@ size_t padded(int n, int per_vector) noexcept {
 
 LatentKeys lay_out(Parts& parts, const LatentDims& d, int lanes) noexcept {
   const size_t rank = padded(d.rank, 4 * lanes), rope = padded(d.rope, 2 * lanes);
-  return {d,
-          parts.take<uint8_t>(rank * kLatentKeys),
-          parts.take<int16_t>(rope * kLatentKeys),
-          parts.take<uint8_t>(rank * kLatentKeys),
-          parts.take<float>(kLatentKeys),
-          parts.take<float>(kLatentKeys)};
+  LatentKeys keys{};
+  keys.dims = d;
+  keys.copies = parts.take<int8_t>((rank + 2 * rope) * kLatentKeys);
+  keys.values = parts.take<uint8_t>(rank * kLatentKeys);
+  keys.scale = parts.take<float>(kLatentKeys);
+  keys.rotated_scale = parts.take<float>(kLatentKeys);
+  keys.start = parts.take<int32_t>(kLatentKeys);
+  return keys;
 }
 
 LatentQueries lay_out(Parts& parts, const LatentDims& d, int lanes, int n_rows) noexcept {
   const size_t rows = padded(n_rows, lanes);
-  return {d,
-          parts.take<int8_t>(padded(d.rank, 4 * lanes) * rows),
-          parts.take<int16_t>(padded(d.rope, 2 * lanes) * rows),
-          parts.take<float>(rows),
-          parts.take<float>(rows),
-          parts.take<int32_t>(rows)};
+  return {d, parts.take<uint8_t>(padded(d.rank, 4 * lanes) * rows),
+          parts.take<int16_t>(padded(d.rope, 2 * lanes) * rows), parts.take<float>(rows),
+          parts.take<float>(rows)};
 }
 
 }  // namespace

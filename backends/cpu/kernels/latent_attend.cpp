@@ -22,8 +22,9 @@ constexpr int kKeyBlock = 16, kWeightRows = 4, kValueVectors = 4;
 #else
 constexpr int kKeyBlock = 8, kWeightRows = 4, kValueVectors = 2;
 #endif
-static_assert(kLatentGroup % kKeyBlock == 0 && kWeightRows <= kLanes);
+static_assert(kLatentGroup % kKeyBlock == 0 && kKeyBlock % 4 == 0 && kWeightRows <= kLanes);
 constexpr int kSteps = 4;  ///< In a turn of an inner loop: between turns GCC moves registers.
+static_assert(kLanes % kSteps == 0);
 constexpr int kQuads = kLatentKeys / 4;
 constexpr float kWeightLevels = 127;
 /// A tile whose weights are all below this counts as nothing.
@@ -52,10 +53,9 @@ inline int padded_rope(const LatentDims& d) {
 
 /// One group of query rows at work on a tile.
 struct Group {
-  const int8_t* bytes;
+  const uint8_t* bytes;
   const int16_t* rotated;
   VF scale, rotated_scale;
-  VI start;
   VF visible;  ///< Keys that each row sees.
   bool sees_all;
   alignas(64) float scores[kLatentKeys][kLanes];  ///< then weights
@@ -67,6 +67,12 @@ struct Group {
   alignas(64) TileSums products;
 #endif
 };
+
+/// Keeps the compiler from making more values of this one, for which there are no registers.
+template <class T>
+[[gnu::always_inline]] inline void in_register(T& value) {
+  asm("" : "+r"(value));
+}
 
 /// Asks for what is read next, some lines at each step, so that products hide the wait.
 class Ahead {
@@ -87,47 +93,54 @@ class Ahead {
   size_t left_, stride_;
 };
 
-/// Sums over `columns` columns, kColumns a vector, of kKeyBlock keys with all rows of a group.
-template <int kColumns, class Product>
-[[gnu::always_inline]] inline void add_products(const void* keys, const void* queries, int columns,
-                                                VI start, Product product, Ahead& ahead,
-                                                VI (&out)[kKeyBlock]) {
-  static_assert(kLanes % kSteps == 0);
-  const auto* key = static_cast<const int8_t*>(keys);
-  const auto* query = static_cast<const int8_t*>(queries);
-  VI sums[kKeyBlock];
-  MINKE_UNROLL
-  for (int j = 0; j < kKeyBlock; ++j) sums[j] = start;
-  for (int column = 0; column < columns; column += kColumns) {
-    for (int dword = 0; dword < kLanes; dword += kSteps, query += kSteps * kVectorBytes) {
-      ahead.step();
+/// Adds the products of so many dwords of kKeyBlock keys, `one` bytes apart, with those of all rows
+/// of a group.
+template <class Product>
+[[gnu::always_inline]] inline void add_products(const int8_t* keys, ptrdiff_t one,
+                                                const void* queries, int dwords, Product product,
+                                                Ahead& ahead, VI (&sums)[kKeyBlock]) {
+  const auto* query = static_cast<const uint8_t*>(queries);
+  // As in RowPointers, few registers hold all addresses.
+  const int8_t* every_fourth[kKeyBlock / 4];
+  for (int i = 0; i < kKeyBlock / 4; ++i) every_fourth[i] = keys + 4 * i * one;
+  ptrdiff_t three = 3 * one;
+  for (int dword = 0; dword < dwords; dword += kSteps) {
+    ahead.step();
+    MINKE_UNROLL
+    for (int i = 0; i < kKeyBlock / 4; ++i) in_register(every_fourth[i]);
+    in_register(one);
+    in_register(three);
+    MINKE_UNROLL
+    for (int step = 0; step < kSteps; ++step) {
+      const VI q = load_bytes(query + step * kVectorBytes);
       MINKE_UNROLL
-      for (int step = 0; step < kSteps; ++step) {
-        const VI q = load_bytes(query + step * kVectorBytes);
-        MINKE_UNROLL
-        for (int j = 0; j < kKeyBlock; ++j)
-          sums[j] = product(sums[j], splat4(key + 4 * (dword + step) + j * kVectorBytes), q);
+      for (int j = 0; j < kKeyBlock; ++j) {
+        const int8_t* first = every_fourth[j / 4] + 4 * step;
+        sums[j] = product(sums[j], q, j % 4 == 3 ? first + three : first + j % 4 * one);
       }
     }
-    key += kLatentGroup * kVectorBytes;
+    MINKE_UNROLL
+    for (int i = 0; i < kKeyBlock / 4; ++i) every_fourth[i] += 4 * kSteps;
+    query += kSteps * kVectorBytes;
   }
-  MINKE_UNROLL
-  for (int j = 0; j < kKeyBlock; ++j) out[j] = sums[j];
 }
 
 /// sums[j], lane r: bytes of key `key` + j times those of row r of the group.
 [[gnu::always_inline]] inline void multiply_bytes(const Group& group, const LatentKeys& keys,
                                                   int key, Ahead& ahead, VI (&sums)[kKeyBlock]) {
-  const int columns = padded_rank(keys.dims), in_group = key % kLatentGroup;
+  const int columns = padded_rank(keys.dims);
+  MINKE_UNROLL
+  for (int j = 0; j < kKeyBlock; ++j) sums[j] = splat_i32(keys.start[key + j]);
 #if defined(__AMX_INT8__)
   for (int i = 0; i < columns / 4; i += kSteps) ahead.step();
   MINKE_UNROLL
   for (int j = 0; j < kKeyBlock; ++j)
-    sums[j] = add_i32(load_bytes(group.products[key / kLatentGroup][in_group + j]), group.start);
+    sums[j] =
+        add_i32(load_bytes(group.products[key / kLatentGroup][key % kLatentGroup + j]), sums[j]);
 #else
-  add_products<kVectorBytes>(
-      keys.bytes + (key - in_group) * columns + in_group * kVectorBytes, group.bytes, columns,
-      group.start, [](VI sum, VI k, VI q) { return dot_key(sum, k, q); }, ahead, sums);
+  add_products(
+      keys.bytes + key * keys.row_bytes, keys.row_bytes, group.bytes, columns / 4,
+      [](VI sum, VI q, const int8_t* k) { return dot_key(sum, q, k); }, ahead, sums);
 #endif
 }
 
@@ -138,16 +151,17 @@ VF score(Group& group, const LatentKeys& keys, int n_keys, Ahead& ahead, VF& poi
   VF largest = splat(kLatentNoScore);
 #if defined(__AMX_INT8__)
   const int columns = padded_rank(keys.dims);
-  multiply_lefts(keys.bytes, kLatentGroup * columns, n_keys / kLatentGroup, group.bytes,
+  multiply_lefts(keys.bytes, keys.row_bytes, n_keys / kLatentGroup, group.bytes,
                  columns / kVectorBytes, group.products);
 #endif
   for (int key = 0; key < n_keys; key += kKeyBlock) {
-    const int in_group = key % kLatentGroup, key_group = key - in_group;
     VI sums[kKeyBlock], rotated[kKeyBlock];
     multiply_bytes(group, keys, key, ahead, sums);
-    add_products<2 * kLanes>(
-        keys.rotated + key_group * words + in_group * 2 * kLanes, group.rotated, words,
-        splat_i32(0), [](VI sum, VI k, VI q) { return dot_words(sum, k, q); }, ahead, rotated);
+    MINKE_UNROLL
+    for (int j = 0; j < kKeyBlock; ++j) rotated[j] = splat_i32(0);
+    add_products(
+        keys.rotated + key * keys.row_bytes, keys.row_bytes, group.rotated, words / 2,
+        [](VI sum, VI q, const int8_t* k) { return dot_words(sum, q, k); }, ahead, rotated);
     MINKE_UNROLL
     for (int j = 0; j < kKeyBlock; ++j) {
       const VF rest =
@@ -349,7 +363,6 @@ void attend_latent(const LatentQueries& queries, const LatentKeys& keys, int n_k
     group.rotated = queries.rotated + first * rope;
     group.scale = load(queries.scale + first);
     group.rotated_scale = load(queries.rotated_scale + first);
-    group.start = load_bytes(queries.start + first);
     attend_group(group, keys, whole, steps, state, first, n);
   }
 }

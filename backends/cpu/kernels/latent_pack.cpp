@@ -78,7 +78,8 @@ template <class Row>
 
 inline int whole_vectors(int n, int per_vector) { return (n + per_vector - 1) / per_vector; }
 
-// Readers of a cached row: its scales, and its columns from `at` on as a vector of integers.
+// Readers of a cached row: its scales, and its columns from `at` on as a vector of integers, bytes
+// in the order that pack_bytes() gives, words in that of the columns.
 
 template <class Row>
 class FloatReader {
@@ -98,7 +99,7 @@ class FloatReader {
     return load_as_bytes<Row>(latent_, at, rank, splat(bytes_scale_.inverse));
   }
   VI words(int at, int rope) const {
-    return load_as_words<Row>(rotated_, at, rope, splat(words_scale_.inverse));
+    return words_in_order(load_as_words<Row>(rotated_, at, rope, splat(words_scale_.inverse)));
   }
 
  private:
@@ -108,9 +109,9 @@ class FloatReader {
 };
 
 /// n bytes, and zeros behind them if they are less than a vector.
-inline VI load_first_bytes(const std::byte* p, int n) {
+inline VI load_first_bytes(const int8_t* p, int n) {
   if (n >= kVectorBytes) return load_bytes(p);
-  std::byte bytes[kVectorBytes] = {};
+  int8_t bytes[kVectorBytes] = {};
   std::memcpy(bytes, p, static_cast<size_t>(n));
   return load_bytes(bytes);
 }
@@ -119,7 +120,13 @@ class IntegerReader {
  public:
   IntegerReader() = default;
   IntegerReader(const std::byte* row, const LatentDims& d)
-      : latent_(row + sizeof(float)), rotated_(latent_ + d.rank + sizeof(float)) {}
+      : latent_(latent_of(row)), rotated_(rotated_of(row, d)) {}
+  static const int8_t* latent_of(const std::byte* row) {
+    return reinterpret_cast<const int8_t*>(row + sizeof(float));
+  }
+  static const int8_t* rotated_of(const std::byte* row, const LatentDims& d) {
+    return latent_of(row) + d.rank + sizeof(float);
+  }
   static constexpr ptrdiff_t row_bytes(const LatentDims& d) {
     return 2 * static_cast<ptrdiff_t>(sizeof(float)) + d.rank + 2 * d.rope;
   }
@@ -128,42 +135,40 @@ class IntegerReader {
   VI bytes(int at, int rank) const {
     return order_bytes(load_first_bytes(latent_ + at, rank - at));
   }
-  VI words(int at, int rope) const {
-    return order_words(load_first_bytes(rotated_ + 2 * at, 2 * (rope - at)));
-  }
+  VI words(int at, int rope) const { return load_first_bytes(rotated_ + 2 * at, 2 * (rope - at)); }
 
  private:
-  static float scale_before(const std::byte* p) {
+  static float scale_before(const int8_t* p) {
     float scale;
     std::memcpy(&scale, p - sizeof(scale), sizeof(scale));
     return scale;
   }
-  const std::byte *latent_, *rotated_;
+  const int8_t *latent_, *rotated_;
 };
 
 /// Four rows from row `first` on, of which n are there; the others become zeros.
-template <class Reader>
+template <class Reader, bool kCopy>
 void pack_four(const std::byte* x, int first, int n, const LatentKeys& keys) {
   const LatentDims& d = keys.dims;
+  const VI zeros = splat_i32(0);
   Reader rows[4];
+  VI sums[4];
   for (int r = 0; r < 4; ++r) {
     rows[r] = Reader(x + (r < n ? r * Reader::row_bytes(d) : 0), d);
     keys.scale[first + r] = r < n ? rows[r].scale() : 0.0f;
     keys.rotated_scale[first + r] = r < n ? rows[r].rotated_scale() : 0.0f;
+    sums[r] = zeros;
   }
-  const VI zeros = splat_i32(0);
-  // Where these keys are in their group of sixteen.
-  const int group = first / kLatentGroup, in_group = first % kLatentGroup;
-  uint8_t* bytes = keys.bytes +
-                   group * kLatentGroup * whole_vectors(d.rank, kVectorBytes) * kVectorBytes +
-                   in_group * kVectorBytes;
   uint8_t* values = keys.values + first * kLanes;
   for (int at = 0; at < d.rank; at += kVectorBytes) {
     VI v[4], interleaved[4];
     MINKE_UNROLL
     for (int r = 0; r < 4; ++r) {
-      v[r] = biased(r < n ? rows[r].bytes(at, d.rank) : zeros);
-      store_bytes(bytes + r * kVectorBytes, v[r]);
+      v[r] = r < n ? rows[r].bytes(at, d.rank) : zeros;
+      if constexpr (kCopy)
+        store_bytes(keys.copies + (first + r) * keys.row_bytes + at, bytes_in_order(v[r]));
+      sums[r] = add_for_start(sums[r], v[r]);
+      v[r] = biased(v[r]);
     }
     interleave(v, interleaved);
     MINKE_UNROLL
@@ -171,25 +176,46 @@ void pack_four(const std::byte* x, int first, int n, const LatentKeys& keys) {
       store_bytes(values, interleaved[i]);
       values += kLatentKeys * kLanes;
     }
-    bytes += kLatentGroup * kVectorBytes;
   }
-  for (int r = 0; r < 4; ++r) {
-    int16_t* words = keys.rotated +
-                     group * kLatentGroup * whole_vectors(d.rope, 2 * kLanes) * 2 * kLanes +
-                     (in_group + r) * 2 * kLanes;
-    for (int at = 0; at < d.rope; at += 2 * kLanes, words += kLatentGroup * 2 * kLanes)
-      store_bytes(words, r < n ? rows[r].words(at, d.rope) : zeros);
+  for (int r = 0; r < 4; ++r) keys.start[first + r] = start_of(sums[r]);
+  if constexpr (kCopy) {
+    int8_t* words =
+        keys.copies + first * keys.row_bytes + whole_vectors(d.rank, kVectorBytes) * kVectorBytes;
+    for (int r = 0; r < 4; ++r, words += keys.row_bytes)
+      for (int at = 0; at < d.rope; at += 2 * kLanes)
+        store_bytes(words + 2 * at, r < n ? rows[r].words(at, d.rope) : zeros);
   }
 }
 
-template <class Reader>
-void pack_keys(const void* rows, int n_keys, const LatentKeys& keys) {
-  const auto* x = static_cast<const std::byte*>(rows);
+template <class Reader, bool kCopy>
+void pack_keys(const std::byte* rows, int n_keys, const LatentKeys& keys) {
   // Queries meet keys by sixteens; those beyond the last are zeros.
   const int end = (n_keys + kLatentGroup - 1) / kLatentGroup * kLatentGroup;
   for (int key = 0; key < end; key += 4)
-    pack_four<Reader>(x + (key < n_keys ? key : 0) * Reader::row_bytes(keys.dims), key,
-                      n_keys - key, keys);
+    pack_four<Reader, kCopy>(rows + (key < n_keys ? key : 0) * Reader::row_bytes(keys.dims), key,
+                             n_keys - key, keys);
+}
+
+template <class Reader>
+void copy_keys(const void* rows, int n_keys, LatentKeys& keys) {
+  const LatentDims& d = keys.dims;
+  const int rank = whole_vectors(d.rank, kVectorBytes) * kVectorBytes;
+  keys.row_bytes = rank + whole_vectors(d.rope, 2 * kLanes) * kVectorBytes;
+  keys.bytes = keys.copies;
+  keys.rotated = keys.copies + rank;
+  pack_keys<Reader, true>(static_cast<const std::byte*>(rows), n_keys, keys);
+}
+
+/// Rows that hold integers are keys as they are, as long as whole vectors can be read.
+void pack_integers(const void* rows, int n_keys, LatentKeys& keys) {
+  const LatentDims& d = keys.dims;
+  if (n_keys % kLatentGroup != 0 || d.rank % kVectorBytes != 0 || d.rope % (2 * kLanes) != 0)
+    return copy_keys<IntegerReader>(rows, n_keys, keys);
+  const auto* first = static_cast<const std::byte*>(rows);
+  keys.row_bytes = IntegerReader::row_bytes(d);
+  keys.bytes = IntegerReader::latent_of(first);
+  keys.rotated = IntegerReader::rotated_of(first, d);
+  pack_keys<IntegerReader, false>(first, n_keys, keys);
 }
 
 /// A group of query rows, of which n are there.
@@ -211,46 +237,40 @@ void pack_group(const float* q, size_t q_stride, int n, float scale, const Laten
   }
   const int vectors = whole_vectors(d.rank, kVectorBytes);
   const int rotated = whole_vectors(d.rope, 2 * kLanes);
-  auto* to = reinterpret_cast<uint8_t*>(queries.bytes) +
-             static_cast<ptrdiff_t>(group) * vectors * kLanes * kVectorBytes;
+  uint8_t* to = queries.bytes + static_cast<ptrdiff_t>(group) * vectors * kLanes * kVectorBytes;
   auto* words_to = reinterpret_cast<uint8_t*>(queries.rotated) +
                    static_cast<ptrdiff_t>(group) * rotated * kLanes * kVectorBytes;
   alignas(64) uint8_t rows[kLanes][kVectorBytes];
-  // Keys' bytes are too large by kFullBias: sums start at that bias times the query, negative.
-  VI bias = splat_i32(0);
   for (int v = 0; v < vectors; ++v, to += kLanes * kVectorBytes) {
-    for (int r = 0; r < kLanes; ++r)
-      store_bytes(rows[r], load_as_bytes<RowF32>(q + static_cast<size_t>(r < n ? r : 0) * q_stride,
-                                                 v * kVectorBytes, d.rank, factor[r]));
+    for (int r = 0; r < kLanes; ++r) {
+      const VI bytes = load_as_bytes<RowF32>(q + static_cast<size_t>(r < n ? r : 0) * q_stride,
+                                             v * kVectorBytes, d.rank, factor[r]);
+      store_bytes(rows[r], biased(bytes_in_order(bytes)));
+    }
     transpose(rows[0], kVectorBytes, to, kVectorBytes);
-    for (int i = 0; i < kLanes; ++i)
-      bias = dot_key(bias, biased(splat_i32(0)), load_bytes(to + i * kVectorBytes));
   }
   for (int v = 0; v < rotated; ++v, words_to += kLanes * kVectorBytes) {
-    for (int r = 0; r < kLanes; ++r)
-      store_bytes(rows[r],
-                  load_as_words<RowF32>(q + static_cast<size_t>(r < n ? r : 0) * q_stride + d.rank,
-                                        v * 2 * kLanes, d.rope, rotated_factor[r]));
+    for (int r = 0; r < kLanes; ++r) {
+      const float* row = q + static_cast<size_t>(r < n ? r : 0) * q_stride + d.rank;
+      const VI words = load_as_words<RowF32>(row, v * 2 * kLanes, d.rope, rotated_factor[r]);
+      store_bytes(rows[r], words_in_order(words));
+    }
     transpose(rows[0], kVectorBytes, words_to, kVectorBytes);
   }
-  int32_t* start = queries.start + group * kLanes;
-  store_bytes(start, bias);
-  for (int r = 0; r < kLanes; ++r) start[r] = -start[r];
 }
 
 }  // namespace
 
-void pack_latent_keys(LatentRows type, const void* rows, int n_keys,
-                      const LatentKeys& keys) noexcept {
+void pack_latent_keys(LatentRows type, const void* rows, int n_keys, LatentKeys& keys) noexcept {
   switch (type) {
     case LatentRows::kF32:
-      return pack_keys<FloatReader<RowF32>>(rows, n_keys, keys);
+      return copy_keys<FloatReader<RowF32>>(rows, n_keys, keys);
     case LatentRows::kF16:
-      return pack_keys<FloatReader<RowF16>>(rows, n_keys, keys);
+      return copy_keys<FloatReader<RowF16>>(rows, n_keys, keys);
     case LatentRows::kBF16:
-      return pack_keys<FloatReader<RowBF16>>(rows, n_keys, keys);
+      return copy_keys<FloatReader<RowBF16>>(rows, n_keys, keys);
     case LatentRows::kIntegers:
-      return pack_keys<IntegerReader>(rows, n_keys, keys);
+      return pack_integers(rows, n_keys, keys);
   }
 }
 

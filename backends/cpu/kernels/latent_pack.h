@@ -5,8 +5,8 @@
 
 namespace minke::cpu::MINKE_ISA_NS {
 
-void pack_latent_keys(LatentRows type, const void* rows, int n_keys,
-                      const LatentKeys& keys) noexcept;
+/// The keys may be the rows themselves, which must stay until they are used.
+void pack_latent_keys(LatentRows type, const void* rows, int n_keys, LatentKeys& keys) noexcept;
 void pack_latent_queries(const float* q, size_t q_stride, int n_rows, float scale,
                          const LatentQueries& queries) noexcept;
 

@@ -90,7 +90,7 @@ bool attend_in_integers(const AbsorbedTask& task, const MlaDims& d, LatentCache&
   const LatentDims dims{d.rank, d.rope};
   const IntegerTile tile = lay_out_integers(storage, d);
   const int n_rows = task.n_tokens * d.n_heads;
-  const LatentKeys keys = latent_keys_at(tile.keys, dims, kernels.lanes);
+  LatentKeys keys = latent_keys_at(tile.keys, dims, kernels.lanes);
   const LatentQueries queries = latent_queries_at(tile.queries, dims, kernels.lanes, n_rows);
   const std::optional<LatentRows> as_they_are = readable_rows(cache.config().type);
   kernels.pack_latent_queries(task.q, static_cast<size_t>(d.latent()), n_rows, d.scale, queries);

@@ -61,26 +61,27 @@ inline void store_sums(TileSums& sums) {
   _tile_stored(7, sums[3], kStride);
 }
 
-/// sums[i] = the sum of n tiles from left + i * left_stride on, unsigned, times n tiles from right
-/// on, signed; for n_left of four i.
-inline void multiply_lefts(const uint8_t* left, ptrdiff_t left_stride, int n_left,
-                           const int8_t* right, int n, TileSums& sums) {
+/// sums[i] = rows 16 i to 16 i + 15 of left, signed and row_bytes apart, times n tiles from right
+/// on, unsigned; for n_left of four i.
+inline void multiply_lefts(const int8_t* left, ptrdiff_t row_bytes, int n_left,
+                           const uint8_t* right, int n, TileSums& sums) {
+  const ptrdiff_t next = kTileSize * row_bytes;
   zero_sums();
-  for (int tile = 0; tile < n; ++tile, left += kTileBytes, right += kTileBytes) {
+  for (int tile = 0; tile < n; ++tile, left += 64, right += kTileBytes) {
     _tile_loadd(0, right, 64);
-    _tile_loadd(1, left, 64);
-    _tile_dpbusd(4, 1, 0);
+    _tile_loadd(1, left, row_bytes);
+    _tile_dpbsud(4, 1, 0);
     if (n_left > 1) {
-      _tile_loadd(2, left + left_stride, 64);
-      _tile_dpbusd(5, 2, 0);
+      _tile_loadd(2, left + next, row_bytes);
+      _tile_dpbsud(5, 2, 0);
     }
     if (n_left > 2) {
-      _tile_loadd(1, left + 2 * left_stride, 64);
-      _tile_dpbusd(6, 1, 0);
+      _tile_loadd(1, left + 2 * next, row_bytes);
+      _tile_dpbsud(6, 1, 0);
     }
     if (n_left > 3) {
-      _tile_loadd(2, left + 3 * left_stride, 64);
-      _tile_dpbusd(7, 2, 0);
+      _tile_loadd(2, left + 3 * next, row_bytes);
+      _tile_dpbsud(7, 2, 0);
     }
   }
   store_sums(sums);

@@ -39,7 +39,7 @@ struct LatentCase {
 Result attend(const KernelTable& table, const LatentCase& c) {
   AlignedBytes keys_bytes(cpu::latent_keys_bytes(c.dims, table.lanes));
   AlignedBytes queries_bytes(cpu::latent_queries_bytes(c.dims, table.lanes, c.n_rows));
-  const auto keys = cpu::latent_keys_at(keys_bytes.data(), c.dims, table.lanes);
+  auto keys = cpu::latent_keys_at(keys_bytes.data(), c.dims, table.lanes);
   const auto queries = cpu::latent_queries_at(queries_bytes.data(), c.dims, table.lanes, c.n_rows);
   const auto rows = size_t(c.n_rows);
   Result r{std::vector<float>(rows, cpu::kLatentNoScore), std::vector<float>(rows),
@@ -200,8 +200,8 @@ TEST_CASE("keys of integers are packed as they are") {
       CAPTURE(std::string_view(table->name));
       const size_t n_bytes = cpu::latent_keys_bytes(dims, table->lanes);
       AlignedBytes a(n_bytes), b(n_bytes);
-      const auto integers = cpu::latent_keys_at(a.data(), dims, table->lanes);
-      const auto rounded = cpu::latent_keys_at(b.data(), dims, table->lanes);
+      auto integers = cpu::latent_keys_at(a.data(), dims, table->lanes);
+      auto rounded = cpu::latent_keys_at(b.data(), dims, table->lanes);
       table->pack_latent_keys(cpu::LatentRows::kIntegers, rows.data(), kRows, integers);
       table->pack_latent_keys(cpu::LatentRows::kF32, floats.data(), kRows, rounded);
       // The floats were integers: rounding them gives these again, with the same scales but for the
@@ -210,10 +210,51 @@ TEST_CASE("keys of integers are packed as they are") {
         CHECK(integers.scale[r] == doctest::Approx(rounded.scale[r]).epsilon(1e-6));
         CHECK(integers.rotated_scale[r] == doctest::Approx(rounded.rotated_scale[r]).epsilon(1e-6));
         CHECK((integers.scale[r] != 0) == (r < kRows));
+        CHECK(integers.start[r] == rounded.start[r]);
       }
       const auto n_integers =
           size_t(reinterpret_cast<char*>(integers.scale) - static_cast<char*>(a.data()));
       CHECK(std::memcmp(a.data(), b.data(), n_integers) == 0);
+    }
+  }
+}
+
+TEST_CASE("integers that are read where they lie give the same as copies of them") {
+  std::mt19937 rng(12);
+  for (const LatentDims dims : {LatentDims{512, 64}, LatentDims{128, 32}, LatentDims{96, 16},
+                                LatentDims{80, 24}, LatentDims{512, 34}, LatentDims{100, 34}}) {
+    // A last row that nobody sees: 48 rows can be read as they are, 47 are copied.
+    constexpr int kRows = 48;
+    LatentCase c(rng, dims, 21, kRows);
+    const CacheRow row(CacheType::kQ8, dims.rank, dims.rope);
+    std::vector<std::byte> rows(kRows * row.n_bytes());
+    for (size_t key = 0; key < kRows; ++key)
+      row.encode(&c.keys[key * size_t(c.width())], &rows[key * row.n_bytes()]);
+    for (size_t r = 0; r < c.visible.size(); ++r) c.visible[r] = kRows - 1 - int(r);
+    for (const KernelTable* table : cpu::available_kernels()) {
+      CAPTURE(std::string_view(table->name));
+      AlignedBytes keys_bytes(cpu::latent_keys_bytes(dims, table->lanes));
+      AlignedBytes queries_bytes(cpu::latent_queries_bytes(dims, table->lanes, c.n_rows));
+      auto keys = cpu::latent_keys_at(keys_bytes.data(), dims, table->lanes);
+      const auto queries =
+          cpu::latent_queries_at(queries_bytes.data(), dims, table->lanes, c.n_rows);
+      table->pack_latent_queries(c.queries.data(), size_t(c.width()), c.n_rows, c.scale, queries);
+      std::vector<std::vector<float>> results;
+      for (const int n : {kRows - 1, kRows, kRows - 1}) {
+        const auto n_rows = size_t(c.n_rows);
+        std::vector<float> m(n_rows, cpu::kLatentNoScore), l(n_rows), o(n_rows * size_t(dims.rank));
+        table->pack_latent_keys(cpu::LatentRows::kIntegers, rows.data(), n, keys);
+        const bool in_place = static_cast<const void*>(keys.bytes) == &rows[sizeof(float)];
+        CHECK(in_place == (n == kRows && dims.rank % (4 * table->lanes) == 0 &&
+                           dims.rope % (2 * table->lanes) == 0));
+        table->attend_latent(queries, keys, n,
+                             {c.n_rows, c.visible.data(), m.data(), l.data(), o.data()}, {});
+        o.insert(o.end(), m.begin(), m.end());
+        o.insert(o.end(), l.begin(), l.end());
+        results.push_back(std::move(o));
+      }
+      CHECK(results[0] == results[1]);
+      CHECK(results[0] == results[2]);
     }
   }
 }
@@ -231,7 +272,7 @@ TEST_CASE("a row of ones among integers makes all that see it not-a-number") {
       if (broken) std::fill_n(&rows[7 * row.n_bytes()], row.n_bytes(), std::byte{0xff});
       AlignedBytes keys_bytes(cpu::latent_keys_bytes(c.dims, table->lanes));
       AlignedBytes queries_bytes(cpu::latent_queries_bytes(c.dims, table->lanes, c.n_rows));
-      const auto keys = cpu::latent_keys_at(keys_bytes.data(), c.dims, table->lanes);
+      auto keys = cpu::latent_keys_at(keys_bytes.data(), c.dims, table->lanes);
       const auto queries =
           cpu::latent_queries_at(queries_bytes.data(), c.dims, table->lanes, c.n_rows);
       table->pack_latent_queries(c.queries.data(), size_t(c.width()), c.n_rows, c.scale, queries);
@@ -260,10 +301,11 @@ TEST_CASE("keys of half types are packed as their f32 values") {
       CAPTURE(std::string_view(table->name));
       const size_t n_bytes = cpu::latent_keys_bytes(dims, table->lanes);
       AlignedBytes a(n_bytes), b(n_bytes);
+      auto packed = cpu::latent_keys_at(a.data(), dims, table->lanes);
+      auto expected_keys = cpu::latent_keys_at(b.data(), dims, table->lanes);
       table->pack_latent_keys(dtype == DType::kF16 ? cpu::LatentRows::kF16 : cpu::LatentRows::kBF16,
-                              halves.data(), 5, cpu::latent_keys_at(a.data(), dims, table->lanes));
-      table->pack_latent_keys(cpu::LatentRows::kF32, floats.data(), 5,
-                              cpu::latent_keys_at(b.data(), dims, table->lanes));
+                              halves.data(), 5, packed);
+      table->pack_latent_keys(cpu::LatentRows::kF32, floats.data(), 5, expected_keys);
       CHECK(std::memcmp(a.data(), b.data(), n_bytes) == 0);
     }
   }
