@@ -6,6 +6,7 @@
 #include <random>
 
 #include "models/runner.h"
+#include "runtime/memory_nodes.h"
 
 namespace minke::apps {
 namespace {
@@ -43,6 +44,7 @@ class Lanes {
       for (float& value : values) value = any(random);
       layout.encode(values.data(), &rows[r * layout.n_bytes()]);
     }
+    const SpreadOverNodes spread;  // as when workers had stored the rows
     for (const Lane& lane : lanes_) {
       MINKE_ASSIGN(const SequenceSlice slice, cache.extend(lane.sequence, n));
       for (int layer = 0; layer < cache.config().n_layers; ++layer)

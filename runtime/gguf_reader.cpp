@@ -12,6 +12,7 @@
 #include "runtime/gguf_split.h"
 #include "runtime/gguf_types.h"
 #include "runtime/input_file.h"
+#include "runtime/memory_nodes.h"
 #include "runtime/system.h"
 #include "runtime/utf8.h"
 
@@ -262,6 +263,7 @@ Status GgufFile::page_in(const std::function<void(uint64_t bytes_done)>& progres
   const auto is_resident = [](const gguf::ParsedFile& part) { return part.file.is_resident(); };
   if (std::ranges::all_of(parts, is_resident)) return {};
   if (file_bytes() > available_memory_bytes() / 10 * 9) return {};
+  const SpreadOverNodes spread;
   uint64_t done = 0;
   for (const gguf::ParsedFile& part : parts) {
     const std::span<const std::byte> bytes = part.file.bytes();
@@ -271,6 +273,14 @@ Status GgufFile::page_in(const std::function<void(uint64_t bytes_done)>& progres
       progress(done += n);
     }
   }
+  return {};
+}
+
+Status GgufFile::lock() const {
+  if (const uint64_t available = available_memory_bytes(); file_bytes() > available)
+    return fail(Errc::kMemory, "{}: cannot keep {} bytes in memory: {} bytes are available",
+                printable_path(path()), file_bytes(), available);
+  for (const gguf::ParsedFile& part : impl_->parts) MINKE_TRY(part.file.lock());
   return {};
 }
 

@@ -104,6 +104,8 @@ class GgufFile {
   /// how far that is. Does nothing where they are in memory, as far as MappedFile::is_resident
   /// knows, or where they would take more than nine tenths of what is available. Errors: kIo.
   Status page_in(const std::function<void(uint64_t bytes_done)>& progress) const;
+  /// Keeps all parts in memory (MappedFile::lock). Errors: kMemory, also where there is too little.
+  Status lock() const;
 
  private:
   struct Impl;

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "runtime/input_file.h"
+#include "runtime/memory_nodes.h"
 
 namespace minke {
 namespace fs = std::filesystem;
@@ -120,6 +121,7 @@ Status MappedFile::populate(std::span<const std::byte> range) const {
 }
 
 Status MappedFile::lock() const {
+  const SpreadOverNodes spread;
   if (mlock(bytes_.data(), bytes_.size()) == 0) return {};
   const int error = errno;
   rlimit limit{};
