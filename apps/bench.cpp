@@ -73,7 +73,7 @@ class Bench {
     for (const BenchCase& bench_case : options_->plan.cases())
       longest = std::max(longest, bench_case.test.n_ctx());
     warn_of_long_context(*model_, longest);
-    MINKE_TRY(read_into_memory(*model_));
+    MINKE_TRY(read_into_memory(*model_, false));
     for (const BenchCase& bench_case : options_->plan.cases()) MINKE_TRY(measure(bench_case));
     return {};
   }

@@ -25,7 +25,7 @@ Status chat(ChatOptions& options) {
   MINKE_ASSIGN(Parameters parameters, options.parameters.resolve(*loaded.model));
   options.loop.first_message = first.value_or("");
   options.loop.verbose_prompt = options.prompt.verbose_prompt;
-  MINKE_TRY(read_into_memory(*loaded.model));
+  MINKE_TRY(read_into_memory(*loaded.model, options.model.mlock));
   ChatSession session(loaded, chat_template, std::move(parameters), options.prompt.system);
   const Terminal terminal = Terminal::look(options.color);
   const SignalWatch watch;

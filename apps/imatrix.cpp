@@ -97,7 +97,7 @@ Status imatrix(const ImatrixOptions& options) {
   MINKE_ASSIGN(const auto model, Model::open(options.text.model.model));
   const int n_ctx = options.text.chunk_tokens(*model);
   MINKE_ASSIGN(const ChunkedText chunks, options.text.read_text(*model, n_ctx));
-  MINKE_TRY(read_into_memory(*model));
+  MINKE_TRY(read_into_memory(*model, options.text.model.mlock));
   MINKE_ASSIGN(ImportanceMatrix matrix, measure(options, *model, chunks));
   MINKE_TRY(convert::write_imatrix(options.output, matrix));
   if (options.sensitivity_chunks > 0) {

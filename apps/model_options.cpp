@@ -79,26 +79,29 @@ void ModelOptions::add_to(CommandLine& line) {
                           ->check(problem_with_cache_type)
                           ->type_name("TYPE");
   line.alias("-ctk", type);
+  app.add_flag("--mlock", mlock,
+               "Keep the whole file in memory; an error if the limit (ulimit -l) is lower");
 }
 
 int ModelOptions::batch_tokens() const noexcept {
   return n_ubatch > 0 ? std::min(n_batch, n_ubatch) : n_batch;
 }
 
-Status read_into_memory(const Model& model) {
+Status read_into_memory(const Model& model, bool mlock) {
   using Clock = std::chrono::steady_clock;
   constexpr double kInterval = 0.2;  // seconds
   const Clock::time_point start = Clock::now();
   StatusLine line;
   double next = kInterval;
-  return model.file().page_in([&](uint64_t done) {
+  MINKE_TRY(model.file().page_in([&](uint64_t done) {
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
     if (seconds < next) return;
     next = seconds + kInterval;
     line.show(fmt::format("reading the model: {} of {}, {}/s", size_text(done),
                           size_text(model.file().file_bytes()),
                           size_text(static_cast<uint64_t>(static_cast<double>(done) / seconds))));
-  });
+  }));
+  return mlock ? model.file().lock() : Status{};
 }
 
 Result<LoadedModel> load_model(const ModelOptions& options) {

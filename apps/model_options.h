@@ -23,8 +23,9 @@ struct ModelOptions {
   int n_batch = 512;
   int n_ubatch = 0;  ///< 0: n_batch.
   CacheType cache_type = kDefaultCacheType;
+  bool mlock = false;  ///< Keep the file in memory.
 
-  /// Adds -m, -c, -t, -b, -ub and -ctk. `this` outlives the parsing, here and below.
+  /// Adds -m, -c, -t, -b, -ub, -ctk and --mlock. `this` outlives the parsing, here and below.
   void add_to(CommandLine& line);
   /// Tokens of one step at most: the smaller of -b and -ub.
   int batch_tokens() const noexcept;
@@ -46,9 +47,9 @@ struct LoadedModel {
 };
 
 /// To be called before a model runs, when what is quick to check is known to be right: what of its
-/// file is not in memory is read (GgufFile::page_in), and the progress shown on a terminal. Errors:
-/// kIo.
-Status read_into_memory(const Model& model);
+/// file is not in memory is read (GgufFile::page_in), and the progress shown on a terminal; with
+/// mlock it is kept there. Errors: kIo, kMemory.
+Status read_into_memory(const Model& model, bool mlock);
 
 /// Warns of a context longer than the model's. Errors: those of Model::open, make_cpu_backend and
 /// Engine::create.

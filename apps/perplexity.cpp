@@ -134,7 +134,7 @@ Status compare(const PerplexityOptions& options, const Model& model) {
   }
   ChunkedText text = base.text();
   text.keep(options.text.max_chunks);
-  MINKE_TRY(read_into_memory(model));
+  MINKE_TRY(read_into_memory(model, options.text.model.mlock));
   Measurement measurement(model, text);
   measurement.compare_with(base);
   return measurement.run(options);
@@ -149,7 +149,7 @@ Status perplexity(const PerplexityOptions& options) {
   if (options.divergence) return compare(options, *model);
   MINKE_ASSIGN(const ChunkedText text,
                options.text.read_text(*model, options.text.chunk_tokens(*model)));
-  MINKE_TRY(read_into_memory(*model));
+  MINKE_TRY(read_into_memory(*model, options.text.model.mlock));
   Measurement measurement(*model, text);
   if (!options.base.empty()) MINKE_TRY(measurement.save_to(options.base));
   return measurement.run(options);

@@ -92,7 +92,7 @@ Status run(const RunOptions& options) {
                chat_template ? chat_template->name() : "none", parameters.describe());
   if (options.prompt.verbose_prompt)
     fmt::print(stderr, "{}", describe_tokens(tokenizer, request.prompt));
-  MINKE_TRY(read_into_memory(*loaded.model));
+  MINKE_TRY(read_into_memory(*loaded.model, options.model.mlock));
   const SignalWatch watch;
   MINKE_ASSIGN(const Answer answer, stream_answer(loaded, std::move(request), chat_template));
   if (parameters.values().timings) fmt::print(stderr, "[{}]\n", describe_timings(answer.stats));

@@ -273,8 +273,8 @@ TEST_CASE("run and chat: an unknown flag is named, with the one that is meant") 
   refused({"--threds=2"}, "did you mean --threads?");
   refused({"--system", "x"}, "did you mean --system-prompt?");
   refused({"--verbos"}, "did you mean --verbose?");
-  for (const char* flag : {"--mlock", "--no-mmap", "--keep", "--grammar", "--flash-attn", "-ngl",
-                           "-ctv", "-fa", "-hf", "--n-gpu-layers", "-Z", "value"})
+  for (const char* flag : {"--no-mmap", "--keep", "--grammar", "--flash-attn", "-ngl", "-ctv",
+                           "-fa", "-hf", "--n-gpu-layers", "-Z", "value"})
     refused({flag, "9"}, "see minke run --help)");
   // What looks like a flag may be a value, and numbers may follow their flag at once.
   CHECK(run({"-p", "-hello", "-n1", "-s3"}).exit_code == 0);
