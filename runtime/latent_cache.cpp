@@ -1,6 +1,9 @@
 #include "runtime/latent_cache.h"
 
+#include <sys/mman.h>
+
 #include <cstring>
+#include <span>
 
 namespace minke {
 namespace {
@@ -31,7 +34,11 @@ Result<std::unique_ptr<LatentCache>> LatentCache::create(const Config& config, B
   std::unique_ptr<LatentCache> cache(new LatentCache(config));
   const int64_t n_tokens = int64_t{config.n_blocks} * kBlockTokens;
   MINKE_ASSIGN(cache->buffer_, backend.allocate(bytes_for(config, n_tokens)));
-  cache->data_ = cache->buffer_->host().data();
+  const std::span<std::byte> memory = cache->buffer_->host();
+  // Long contexts are read in large steps. Pages of 2 MiB appear when they are touched, too: one a
+  // layer at least.
+  (void)madvise(memory.data(), memory.size(), MADV_HUGEPAGE);
+  cache->data_ = memory.data();
   return cache;
 }
 

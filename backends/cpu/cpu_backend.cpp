@@ -37,12 +37,10 @@ class CpuBackend : public Backend {
   bool supports(const Graph&, const Node&) const noexcept override { return true; }
 
   Result<std::unique_ptr<Buffer>> allocate(size_t bytes) override {
-    // Mapped pages are zero and appear when they are touched: an unused cache costs nothing, or, where
-    // pages are large, less than one of them a layer.
+    // Mapped pages are zero and appear when they are touched: an unused cache costs nothing.
     const size_t size = std::max<size_t>(bytes, 1);
     void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED) return fail(Errc::kMemory, "no memory for {} bytes", bytes);
-    (void)madvise(data, size, MADV_HUGEPAGE);  // for speed alone
     return std::make_unique<CpuBuffer>(static_cast<std::byte*>(data), size);
   }
 
