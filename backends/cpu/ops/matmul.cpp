@@ -6,6 +6,10 @@
 namespace minke::cpu {
 namespace {
 
+/// Matrices with so few rows, as the routers', never go to oneDNN, whose sums are others: which
+/// experts are chosen must not depend on how many rows a step has.
+constexpr int kFewOutputs = 512;
+
 bool wants_quantized(const Graph& graph, const Node& node) noexcept {
   return wants_quantized_rows(graph.info(node.inputs[1]).desc.dtype);
 }
@@ -47,6 +51,8 @@ void run_matmul(const OpRun& run, Worker& worker) noexcept {
     args.next_w = next < n_out ? w_rows + static_cast<size_t>(next) * args.w_row_bytes : nullptr;
     if (rests) {
       multiply_with_rests(args, worker);
+    } else if (n_out <= kFewOutputs) {
+      worker.kernels().matmul(args);
     } else {
       multiply(args, worker);
     }
