@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <string_view>
 
 #include "runtime/mmap.h"
@@ -16,10 +17,18 @@ void put(std::string_view text) noexcept {
   (void)ignored;  // There is nothing left to do about it.
 }
 
+/// Whether a thread has begun to tell.
+std::atomic_flag told = ATOMIC_FLAG_INIT;
+
 /// Only calls that are allowed in a signal handler.
 void on_bus_error(int, siginfo_t* info, void*) {
-  // Back at the faulting instruction without this handler: the signal comes again and ends us.
-  if (info->si_code != BUS_ADRERR) return;
+  if (info->si_code != BUS_ADRERR) {
+    // Back at the faulting instruction without this handler: the signal comes again and ends us.
+    signal(SIGBUS, SIG_DFL);
+    return;
+  }
+  // All workers may come here at once: the first ends the program, the others wait for that.
+  while (told.test_and_set()) pause();
   const char* file = mapped_file_at(info->si_addr);
   put("minke: ");
   put(file != nullptr ? file : "a file in use");
@@ -32,7 +41,7 @@ void on_bus_error(int, siginfo_t* info, void*) {
 void end_cleanly_on_lost_mapping() noexcept {
   struct sigaction action {};
   action.sa_sigaction = on_bus_error;
-  action.sa_flags = static_cast<int>(SA_SIGINFO | SA_RESETHAND);
+  action.sa_flags = SA_SIGINFO;
   sigaction(SIGBUS, &action, nullptr);
 }
 

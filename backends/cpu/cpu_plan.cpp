@@ -130,6 +130,8 @@ Result<std::span<const float>> CpuPlan::run(const Step& step) {
   {
     MINKE_CHECK(omp_get_num_threads() == setup_.n_threads, "{}", omp_get_num_threads());
     const int index = omp_get_thread_num();
+    // Within a region of one thread oneDNN would otherwise start a team of its own.
+    omp_set_num_threads(1);
     Worker worker(team_, index, *setup_.kernels,
                   worker_scratch_ + static_cast<size_t>(index) * worker_bytes_,
                   index == 0 ? step.watch : nullptr);

@@ -5,9 +5,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "runtime/input_file.h"
 #include "runtime/mmap.h"
@@ -35,7 +38,15 @@ TEST_CASE("a file that is cut off while it is mapped ends the program with a lin
     dup2(ends[1], STDERR_FILENO);
     if (truncate((dir / "b\n").c_str(), 0) != 0) _exit(1);
     const volatile std::byte* const lost = &file.bytes()[50'000];
-    _exit(std::to_integer<int>(*lost) == 'x' ? 2 : 3);
+    std::atomic<bool> go = false;
+    const auto touch = [&] {
+      while (!go) continue;
+      _exit(std::to_integer<int>(*lost) == 'x' ? 2 : 3);
+    };
+    std::vector<std::thread> workers(7);
+    for (std::thread& worker : workers) worker = std::thread(touch);
+    go = true;
+    touch();
   }
   close(ends[1]);
   int status = 0;

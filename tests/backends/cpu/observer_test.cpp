@@ -1,5 +1,6 @@
 // What an observer of the CPU backend is told.
 #include <doctest/doctest.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <cmath>
@@ -144,6 +145,28 @@ TEST_CASE("an observer sees each expert's own tokens") {
       }
       check_near(record.rows[{"down", e}][i], h.data(), 1e-2);
     }
+  }
+}
+
+TEST_CASE("what a worker calls gets no threads beyond the backend's") {
+  for (const int n_threads : {1, 2}) {
+    CAPTURE(n_threads);
+    Weights weights;
+    Graph graph(8, 8);
+    const Value table = weights.add(graph, "table", Shape{kVocab, kHidden});
+    const Value x = graph.get_rows(table, graph.input(StepInput::kTokens));
+    REQUIRE(graph.finish(graph.matmul(x, weights.add(graph, "up", Shape{kFf, kHidden}))));
+    std::vector<int> seen;
+    const auto backend =
+        make_cpu_backend({.n_threads = n_threads, .observer = [&](const WeightInput&) {
+                            seen.push_back(omp_get_max_threads());
+                          }});
+    REQUIRE(backend);
+    const auto plan = (*backend)->compile(graph);
+    REQUIRE(plan);
+    const std::vector<int32_t> positions(std::size(kTokens));
+    REQUIRE((*plan)->run({kTokens, positions, std::span(kTokens).first(0), {}, nullptr}));
+    CHECK(seen == std::vector{1});
   }
 }
 
