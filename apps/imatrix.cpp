@@ -14,6 +14,7 @@
 #include "apps/sensitivity.h"
 #include "apps/terminal.h"
 #include "backends/cpu/cpu_backend.h"
+#include "runtime/atomic_file.h"
 #include "runtime/input_file.h"
 #include "runtime/utf8.h"
 
@@ -94,6 +95,8 @@ Status imatrix(const ImatrixOptions& options) {
   std::error_code ignored;
   if (!options.force && std::filesystem::exists(options.output, ignored))
     return usage("{}: is already there (--force replaces it)", printable_path(options.output));
+  // A folder that is not there, or not ours to write in, is better known now than after hours.
+  MINKE_TRY(AtomicFile::create(options.output));
   MINKE_ASSIGN(const auto model, Model::open(options.text.model.model));
   const int n_ctx = options.text.chunk_tokens(*model);
   MINKE_ASSIGN(const ChunkedText chunks, options.text.read_text(*model, n_ctx));

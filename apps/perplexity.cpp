@@ -149,9 +149,9 @@ Status perplexity(const PerplexityOptions& options) {
   if (options.divergence) return compare(options, *model);
   MINKE_ASSIGN(const ChunkedText text,
                options.text.read_text(*model, options.text.chunk_tokens(*model)));
-  MINKE_TRY(read_into_memory(*model, options.text.model.mlock));
   Measurement measurement(*model, text);
   if (!options.base.empty()) MINKE_TRY(measurement.save_to(options.base));
+  MINKE_TRY(read_into_memory(*model, options.text.model.mlock));
   return measurement.run(options);
 }
 
