@@ -147,8 +147,9 @@ class Bench {
 Status bench(BenchOptions& options) {
   MINKE_TRY(complete_plan(options));
   std::vector<BenchRow> rows;
-  // A bad file is told before anything is printed.
+  // A bad file, or a bad MINKE_ISA, is told before anything is printed.
   for (const auto& path : options.models) MINKE_TRY(Model::open(path));
+  MINKE_TRY(make_cpu_backend({.n_threads = 1}));
   std::optional<SavedRun> saved;
   if (!options.saved.empty()) {
     MINKE_ASSIGN(saved, SavedRun::open(options.saved));

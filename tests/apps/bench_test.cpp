@@ -340,9 +340,9 @@ TEST_CASE(
 }
 
 TEST_CASE("bench: what is wrong is one line and the right exit code") {
-  const auto check = [](const std::vector<std::string>& arguments, int exit_code,
-                        const char* part) {
-    const test::RunResult result = test::run_minke(arguments);
+  const auto check = [](const std::vector<std::string>& arguments, int exit_code, const char* part,
+                        const std::vector<std::string>& environment = {}) {
+    const test::RunResult result = test::run_minke(arguments, environment);
     test::check_refused(result, exit_code, part);
   };
   const std::string model = test::tiny_model_file();
@@ -354,4 +354,5 @@ TEST_CASE("bench: what is wrong is one line and the right exit code") {
   check({"bench", "-m", model, "-o", "xml"}, 1, "--output");
   check({"bench", "-m", model, "-np", "0"}, 1, "--parallel");
   check({"bench", "-m", model, "--compare", "/no/such/run"}, 66, "/no/such/run");
+  check({"bench", "-m", model, "-o", "json"}, 1, "sse9", {"MINKE_ISA=sse9"});
 }
