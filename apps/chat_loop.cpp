@@ -18,10 +18,7 @@ ChatLoop::ChatLoop(ChatSession& session, const Terminal& terminal,
       source_(std::move(source)),
       options_(std::move(options)) {}
 
-void ChatLoop::note(std::string_view text) const {
-  fmt::print(stderr, "{}\n", terminal_.dim(text));
-  std::fflush(stderr);
-}
+void ChatLoop::note(std::string_view text) const { write_stderr(terminal_.dim(text) + "\n"); }
 
 void ChatLoop::failed(const Error& error) {
   print_note(error.message);

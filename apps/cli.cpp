@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "apps/terminal.h"
+#include "runtime/input_file.h"
 #include "runtime/utf8.h"
 
 namespace minke::apps {
@@ -220,7 +222,6 @@ Result<bool> CommandLine::parse(std::span<const char* const> arguments) {
   MINKE_ASSIGN(std::vector<std::string> words, translate(arguments));
   try {
     app_.parse(std::move(words));
-    return true;
   } catch (const CLI::CallForHelp&) {
     fmt::print("{}", app_.help());
     return false;
@@ -229,9 +230,22 @@ Result<bool> CommandLine::parse(std::span<const char* const> arguments) {
     if (const auto rest = app_.remaining(); !rest.empty()) return unknown(rest.front());
     return usage("{} (see {} --help)", one_line(error.what()), app_.get_name());
   }
+  // An unset variable in a script gives "", which must not read as "not said".
+  for (const CLI::Option* option : app_.get_options()) {
+    const bool names = option->get_type_name() == "FILE" || option->get_type_name() == "T";
+    if (names && std::ranges::count(option->results(), "") > 0)
+      return usage("{}: the value is empty (see {} --help)", option->get_name(), app_.get_name());
+  }
+  return true;
 }
 
-void print_note(std::string_view text) { fmt::print(stderr, "minke: {}\n", text); }
+Status check_not_input(const std::filesystem::path& output, const std::filesystem::path& input) {
+  std::error_code ignored;
+  if (!std::filesystem::equivalent(output, input, ignored)) return {};
+  return usage("{}: is what is read: give the output another name", printable_path(output));
+}
+
+void print_note(std::string_view text) { write_stderr(fmt::format("minke: {}\n", text)); }
 
 int run(std::span<const char* const> arguments) {
   const Status status = dispatch_and_flush(arguments);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <span>
@@ -45,6 +46,9 @@ template <class... Args>
 tl::unexpected<Error> usage(fmt::format_string<Args...> format, Args&&... args) {
   return fail(Errc::kUsage, format, std::forward<Args>(args)...);
 }
+
+/// Error kUsage if `output` is the file `input`, whatever name leads to it.
+Status check_not_input(const std::filesystem::path& output, const std::filesystem::path& input);
 
 /// Runs the program; returns its exit code.
 int run(std::span<const char* const> arguments);

@@ -53,7 +53,7 @@ void ConvertProgressLine::show(const convert::Progress& progress) {
   if (line_.enabled()) {
     line_.show(text);
   } else {
-    fmt::print(stderr, "minke: {}\n", text);
+    write_stderr(fmt::format("minke: {}\n", text));
   }
 }
 

@@ -98,6 +98,9 @@ Status imatrix(const ImatrixOptions& options) {
   // A folder that is not there, or not ours to write in, is better known now than after hours.
   MINKE_TRY(AtomicFile::create(options.output));
   MINKE_ASSIGN(const auto model, Model::open(options.text.model.model));
+  for (const auto& part : model->file().part_paths())
+    MINKE_TRY(check_not_input(options.output, part));
+  MINKE_TRY(check_not_input(options.output, options.text.file));
   const int n_ctx = options.text.chunk_tokens(*model);
   MINKE_ASSIGN(const ChunkedText chunks, options.text.read_text(*model, n_ctx));
   MINKE_TRY(read_into_memory(*model, options.text.model.mlock));
@@ -107,7 +110,11 @@ Status imatrix(const ImatrixOptions& options) {
     // This takes long; whoever stops it keeps what was measured before.
     ChunkedText some = chunks;
     some.keep(options.sensitivity_chunks);
-    MINKE_TRY(measure_sensitivities(options.text, *model, some, matrix));
+    const Status measured = measure_sensitivities(options.text, *model, some, matrix);
+    if (!measured && measured.error().code == Errc::kCancelled)
+      return fail(Errc::kCancelled, "{}: written without sensitivities, which were interrupted",
+                  printable_path(options.output));
+    MINKE_TRY(measured);
     MINKE_TRY(convert::write_imatrix(options.output, matrix));
   }
   warn_of_rare_experts(matrix);

@@ -22,10 +22,7 @@ class PlainLines : public LineSource {
   explicit PlainLines(const Terminal& terminal) : show_prompt_(terminal.in && terminal.err) {}
 
   Input read_line(const std::string& prompt) override {
-    if (show_prompt_) {
-      fmt::print(stderr, "{}", prompt);
-      std::fflush(stderr);
-    }
+    if (show_prompt_) write_stderr(prompt);
     while (true) {
       if (const size_t end = buffer_.find('\n'); end != std::string::npos) {
         Input input(Input::Kind::kText, buffer_.substr(0, end));

@@ -87,15 +87,16 @@ Status run(const RunOptions& options) {
   request.speculation = parameters.values().speculation;
   MINKE_ASSIGN(request.sampling, parameters.sampling(tokenizer));
   if (options.verbose)
-    fmt::print(stderr, "{}\ncontext {} tokens, {} threads ({}), template {}\n{}", loaded.describe(),
-               loaded.engine->runner().n_ctx(), loaded.backend->n_threads(), loaded.backend->name(),
-               chat_template ? chat_template->name() : "none", parameters.describe());
-  if (options.prompt.verbose_prompt)
-    fmt::print(stderr, "{}", describe_tokens(tokenizer, request.prompt));
+    write_stderr(fmt::format(
+        "{}\ncontext {} tokens, {} threads ({}), template {}\n{}", loaded.describe(),
+        loaded.engine->runner().n_ctx(), loaded.backend->n_threads(), loaded.backend->name(),
+        chat_template ? chat_template->name() : "none", parameters.describe()));
+  if (options.prompt.verbose_prompt) write_stderr(describe_tokens(tokenizer, request.prompt));
   MINKE_TRY(read_into_memory(*loaded.model, options.model.mlock));
   const SignalWatch watch;
   MINKE_ASSIGN(const Answer answer, stream_answer(loaded, std::move(request), chat_template));
-  if (parameters.values().timings) fmt::print(stderr, "[{}]\n", describe_timings(answer.stats));
+  if (parameters.values().timings)
+    write_stderr(fmt::format("[{}]\n", describe_timings(answer.stats)));
   if (answer.reason == FinishReason::kCancelled) return fail(Errc::kCancelled, "");
   if (answer.reason == FinishReason::kContextFull)
     print_note(fmt::format("the answer ends here: the context is full ({} tokens, see -c)",

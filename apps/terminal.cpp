@@ -49,6 +49,11 @@ void use_utf8_locale() {
   if (std::strcmp(nl_langinfo(CODESET), "UTF-8") != 0) std::setlocale(LC_CTYPE, "C.UTF-8");
 }
 
+void write_stderr(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fflush(stderr);
+}
+
 std::string without_controls(std::string_view text) {
   constexpr std::string_view kReplacement = "\uFFFD";
   std::string out;
@@ -86,15 +91,13 @@ Status AnswerPrinter::end_line() {
 void StatusLine::show(std::string_view text) {
   if (!enabled_) return;
   shown_ = true;
-  fmt::print(stderr, "\r\x1b[K{}", text);
-  std::fflush(stderr);
+  write_stderr(fmt::format("\r\x1b[K{}", text));
 }
 
 void StatusLine::clear() {
   if (!shown_) return;
   shown_ = false;
-  fmt::print(stderr, "\r\x1b[K");
-  std::fflush(stderr);
+  write_stderr("\r\x1b[K");
 }
 
 void ProgressLine::show(int done, int total) {

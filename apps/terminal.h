@@ -28,6 +28,10 @@ struct Terminal {
 /// Makes ctype and line editing work on UTF-8, whatever the environment says.
 void use_utf8_locale();
 
+/// Writes to the standard error, at once. Where that fails, a full disk under a log for example,
+/// nobody can be told, and the program goes on.
+void write_stderr(std::string_view text);
+
 /// `text` without what a terminal would obey: control characters but line ends and tabs become
 /// U+FFFD. A model's words must not move the cursor.
 std::string without_controls(std::string_view text);

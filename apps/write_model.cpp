@@ -136,6 +136,20 @@ Status check_output(const WriteOptions& options) {
   return {};
 }
 
+/// --force replaces what is not read.
+Status check_inputs_stay(const WriteOptions& options, const convert::Source& source) {
+  for (const InputFile* file : source.files)
+    MINKE_TRY(check_not_input(options.output, file->path()));
+  MINKE_TRY(check_not_input(options.output, options.imatrix));
+  if (!fs::is_directory(source.path)) return {};
+  for (const fs::directory_entry& entry : fs::directory_iterator(source.path)) {
+    // Files that users made of a checkpoint often lie beside it.
+    if (entry.path().extension() != ".gguf")
+      MINKE_TRY(check_not_input(options.output, entry.path()));
+  }
+  return {};
+}
+
 Status run_conversion(const WriteOptions& options, const convert::Conversion& conversion) {
   using Start = convert::Conversion::Start;
   using Existing = convert::Conversion::Existing;
@@ -250,12 +264,7 @@ Result<convert::TypeChoices> check_write_options(const WriteOptions& options, bo
 
 Status write_model(const WriteOptions& options, convert::Source source,
                    const convert::TypeChoices& choices) {
-  for (const InputFile* file : source.files) {
-    std::error_code ignored;
-    if (!options.dry_run && fs::equivalent(file->path(), options.output, ignored))
-      return usage("{}: is what is read: give the output another name",
-                   printable_path(options.output));
-  }
+  if (!options.dry_run) MINKE_TRY(check_inputs_stay(options, source));
   std::shared_ptr<const convert::ImportanceMatrix> importance;
   if (!options.imatrix.empty()) {
     MINKE_ASSIGN(auto matrix, convert::read_imatrix(options.imatrix));

@@ -218,12 +218,14 @@ class Planner {
     // Computed anew by every runtime; the range of activations, which GGUF does not use.
     if (name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".input_scale")) return true;
     if (config_.tied_embeddings && name == "lm_head.weight") return true;
-    // Layers that predict further tokens (multi-token prediction) follow the model's own.
+    // Layers that predict further tokens (multi-token prediction) follow the model's own; eh_proj
+    // is theirs alone.
     constexpr std::string_view kPrefix = "model.layers.";
     int64_t layer = -1;
     if (!name.starts_with(kPrefix)) return false;
     std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), layer);
-    return layer >= config_.n_layers;
+    return layer >= config_.n_layers &&
+           checkpoint_.find(fmt::format("{}{}.eh_proj.weight", kPrefix, layer)) != nullptr;
   }
 
   static tl::unexpected<Error> bad(const CheckpointTensor& entry, const std::string& reason) {

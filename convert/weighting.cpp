@@ -12,6 +12,9 @@ namespace {
 
 /// Values that the mean square is taken of: as many as a large block has.
 constexpr size_t kAround = 256;
+/// What the mean square counts beside a value's own square: more where the column's importance is
+/// known, since a value's size no longer has to stand for it (CONTRIBUTING.md).
+constexpr float kMeanAlone = 1.0f, kMeanBesideImportance = 4.0f;
 
 /// The power of two that brings the largest magnitude near 1: squares of what is near the ends of
 /// f32's range would be infinite, or zero.
@@ -38,14 +41,16 @@ float sum_of_squares(std::span<const float> values, float factor) noexcept {
   return sum;
 }
 
-void weigh_by_size(std::span<const float> values, std::span<float> weights) noexcept {
+void weigh_by_size(std::span<const float> values, float mean_share,
+                   std::span<float> weights) noexcept {
   for (size_t begin = 0; begin < values.size(); begin += kAround) {
     const auto part = values.subspan(begin, std::min(kAround, values.size() - begin));
     const float factor = factor_for(part);
     const float mean = sum_of_squares(part, factor) / static_cast<float>(part.size());
+    const float base = mean_share * mean;
     for (size_t i = 0; i < part.size(); ++i) {
       const float v = part[i] * factor;
-      weights[begin + i] = mean + v * v;
+      weights[begin + i] = base + v * v;
     }
   }
 }
@@ -63,7 +68,7 @@ int64_t first_out_row(const Piece& piece) noexcept {
 
 void weigh_row(std::span<const float> values, std::span<const float> importance,
                std::span<float> weights) noexcept {
-  weigh_by_size(values, weights);
+  weigh_by_size(values, importance.empty() ? kMeanAlone : kMeanBesideImportance, weights);
   for (size_t c = 0; c < importance.size(); ++c) weights[c] *= importance[c];
 }
 

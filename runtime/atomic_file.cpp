@@ -39,18 +39,21 @@ int rename_file(const fs::path& from, const fs::path& to, AtomicFile::Existing e
   return ::rename(from.c_str(), to.c_str()) == 0 ? 0 : errno;
 }
 
-/// PATH must be free, or a regular file that will be replaced.
+/// PATH must be free, or a regular file that will be replaced; of a symbolic link it would be
+/// unclear which of both.
 Status check_target(const fs::path& path) {
   struct stat info {};
   if (path.filename().empty()) {
     return fail(Errc::kIo, "{}: names a directory, not a file", printable_path(path));
   }
-  if (stat(path.c_str(), &info) != 0) {
+  if (lstat(path.c_str(), &info) != 0) {
     return errno == ENOENT ? Status{} : Status(tl::unexpected(io_error(path, errno)));
   }
   if (S_ISREG(info.st_mode)) return {};
   return fail(Errc::kIo, "{}: is a {}, not a file that can be replaced", printable_path(path),
-              S_ISDIR(info.st_mode) ? "directory" : "device or pipe");
+              S_ISDIR(info.st_mode)   ? "directory"
+              : S_ISLNK(info.st_mode) ? "symbolic link"
+                                      : "device or pipe");
 }
 
 struct Opened {

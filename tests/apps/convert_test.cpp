@@ -53,6 +53,30 @@ TEST_CASE("convert writes the file that --type names") {
   CHECK(*GgufFile::open(to)->get_uint("general.file_type") == 0);
 }
 
+TEST_CASE("convert replaces nothing that it reads") {
+  const TempDir dir;
+  const fs::path from = dir / "checkpoint";
+  fs::copy(data_path("tiny-lite"), from);
+  const auto convert_to = [&](const char* name) {
+    return run_convert({from, "-o", from / name, "--type", "F16", "--force"});
+  };
+  for (const char* name : {"config.json", "tokenizer.json", "model-00001-of-00002.safetensors"})
+    check_refused(convert_to(name), 1, "is what is read");
+  write_file(from / "old.gguf", "x");
+  CHECK(convert_to("old.gguf").exit_code == 0);
+}
+
+TEST_CASE("a standard error that cannot be written changes no exit code") {
+  const auto run = [](const std::string& words) {
+    return run_program({"sh", "-c", std::string(MINKE_BINARY) + " " + words}).exit_code;
+  };
+  CHECK(run("info /no/such/file 2>/dev/full") == 66);
+  CHECK(run("info /no/such/file 2>&-") == 66);
+  const TempDir dir;
+  CHECK(run("convert '" + data_path("tiny-lite").string() + "' -o '" + std::string(dir / "a.gguf") +
+            "' --type F16 2>/dev/full") == 0);
+}
+
 TEST_CASE("convert writes the same bytes whatever the instruction set") {
   const TempDir dir;
   const auto converted = [&](const std::string& isa) {

@@ -86,6 +86,9 @@ TEST_CASE("imatrix: bad input is one line and the right exit code") {
   check_refused(run_minke({"imatrix", "-m", model, "-f", dir / "short"}), 1, "no output");
   check_refused(run_minke({"imatrix", "-m", model, "-f", dir / "short", "-o", out}), 1, "too few");
   check_refused(run_minke({"imatrix", "-m", model, "-f", dir / "none", "-o", out}), 66, "none");
+  for (const std::string& input : {model, std::string(dir / "short")})
+    check_refused(run_minke({"imatrix", "-m", model, "-f", dir / "short", "-o", input, "--force"}),
+                  1, "is what is read");
   // Before anything is read.
   check_refused(run_minke({"imatrix", "-m", dir / "none", "-f", dir / "short", "-o",
                            (dir / "no folder") / "i.gguf"}),

@@ -62,6 +62,8 @@ TEST_CASE("quantize writes a file that answers as one that convert wrote") {
   for (const std::string& name : {to, std::string(dir / "link.gguf")})
     check_refused(run_quantize({to, "-o", name, "--type", "copy", "--force"}), 1,
                   "is what is read");
+  check_refused(run_quantize({from, "-o", dir / "c.gguf", "--type", "Q4_0", "--imatrix", ""}), 1,
+                "--imatrix: the value is empty");
 }
 
 TEST_CASE("quantize --dry-run shows each tensor and writes nothing") {

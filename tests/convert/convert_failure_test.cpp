@@ -76,6 +76,11 @@ TEST_CASE("tensors that do not fit config.json are refused by name") {
          m.tensors.push_back(
              {"model.layers.1.mlp.experts.4.up_proj.weight", "F32", {1}, test::bytes_of({1})});
        }},
+      {"more layers than config.json says", "no DeepSeek-V2 model",
+       [](TinyModel& m) {
+         m.tensors.push_back(
+             {"model.layers.2.input_layernorm.weight", "F32", {1}, test::bytes_of({1})});
+       }},
       {"other heads", "config.json asks for",
        [](TinyModel& m) { m.config["num_attention_heads"] = 4; }},
   };

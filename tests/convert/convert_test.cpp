@@ -172,6 +172,7 @@ TEST_CASE("layers of multi-token prediction and tied output heads are left out o
   model.tensors.push_back({"model.layers.2.eh_proj.weight", "F32", {1}, test::bytes_of({1})});
   model.tensors.push_back(
       {"model.layers.0.self_attn.rotary_emb.inv_freq", "F32", {1}, test::bytes_of({1})});
+  model.tensors.push_back({"model.layers.2.enorm.weight", "F32", {1}, test::bytes_of({1})});
   const GgufFile file = converted(model, dir);
   CHECK(file.find_tensor("blk.2.eh_proj.weight") == nullptr);
   CHECK(f32_values(file, "output.weight", {TinyModel::kVocab, TinyModel::kHidden}) ==

@@ -215,6 +215,8 @@ TEST_CASE("atomic file: what cannot be written is one clear error") {
   fs::create_symlink(dir / "elsewhere", dir / "link.partial");
   refused(dir / "link", Errc::kIo, "cannot create");
   CHECK_FALSE(fs::exists(dir / "elsewhere"));
+  fs::create_symlink(dir / "elsewhere", dir / "dangling");
+  refused(dir / "dangling", Errc::kIo, "is a symbolic link");
   if (geteuid() != 0) {
     fs::create_directory(dir / "locked");
     ::chmod((dir / "locked").c_str(), 0500);
