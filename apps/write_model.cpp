@@ -265,6 +265,7 @@ Result<convert::TypeChoices> check_write_options(const WriteOptions& options, bo
 Status write_model(const WriteOptions& options, convert::Source source,
                    const convert::TypeChoices& choices) {
   if (!options.dry_run) MINKE_TRY(check_inputs_stay(options, source));
+  for (const std::string& warning : source.warnings) print_note("warning: " + warning);
   std::shared_ptr<const convert::ImportanceMatrix> importance;
   if (!options.imatrix.empty()) {
     MINKE_ASSIGN(auto matrix, convert::read_imatrix(options.imatrix));

@@ -1,5 +1,7 @@
 #include "convert/source.h"
 
+#include <fmt/format.h>
+
 #include "convert/checkpoint.h"
 #include "convert/hf_config.h"
 #include "convert/hf_tokenizer.h"
@@ -42,6 +44,11 @@ Result<Source> open_checkpoint(const std::filesystem::path& dir) {
   source.n_layers = storage->config.n_layers;
   MINKE_ASSIGN(source.tensors, plan_tensors(storage->checkpoint, storage->config));
   source.files = storage->checkpoint.files();
+  if (storage->tokenizer.chat_template.empty())
+    source.warnings.push_back(
+        fmt::format("{}: no chat template in tokenizer_config.json or chat_template.jinja: to chat "
+                    "with the file, --chat-template must name one",
+                    printable_path(dir)));
   source.write_metadata = [kept = storage.get()](GgufWriter& writer) {
     write_metadata(kept->config, kept->generation, kept->tokenizer, writer);
   };

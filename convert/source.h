@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "convert/tensor_plan.h"
@@ -22,6 +23,7 @@ struct Source {
   std::vector<PlannedTensor> tensors;   ///< In the order in which they are written.
   std::vector<const InputFile*> files;  ///< Those that hold the tensors.
   std::optional<uint32_t> file_type;    ///< general.file_type, if the source says one.
+  std::vector<std::string> warnings;    ///< Of what it lacks, a line each.
   /// Sets every key but general.file_type.
   std::function<void(GgufWriter&)> write_metadata;
   std::shared_ptr<const void> storage;  ///< What all the above points into.

@@ -66,6 +66,20 @@ TEST_CASE("convert replaces nothing that it reads") {
   CHECK(convert_to("old.gguf").exit_code == 0);
 }
 
+TEST_CASE("convert says that a checkpoint has no chat template") {
+  const TempDir dir;
+  const fs::path from = dir / "checkpoint";
+  fs::copy(data_path("tiny-lite"), from);
+  const auto warns = [&] {
+    const RunResult result = run_convert({from, "-o", dir / "a.gguf", "--type", "F16", "--force"});
+    CHECK(result.exit_code == 0);
+    return result.err.find("no chat template") != std::string::npos;
+  };
+  CHECK_FALSE(warns());
+  fs::remove(from / "tokenizer_config.json");
+  CHECK(warns());
+}
+
 TEST_CASE("a standard error that cannot be written changes no exit code") {
   const auto run = [](const std::string& words) {
     return run_program({"sh", "-c", std::string(MINKE_BINARY) + " " + words}).exit_code;
