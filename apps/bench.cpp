@@ -12,6 +12,7 @@
 #include "apps/model_options.h"
 #include "apps/terminal.h"
 #include "backends/cpu/cpu_backend.h"
+#include "backends/cpu/isa.h"
 #include "runtime/input_file.h"
 #include "runtime/utf8.h"
 
@@ -149,7 +150,7 @@ Status bench(BenchOptions& options) {
   std::vector<BenchRow> rows;
   // A bad file, or a bad MINKE_ISA, is told before anything is printed.
   for (const auto& path : options.models) MINKE_TRY(Model::open(path));
-  MINKE_TRY(make_cpu_backend({.n_threads = 1}));
+  MINKE_TRY(cpu::default_kernels());
   std::optional<SavedRun> saved;
   if (!options.saved.empty()) {
     MINKE_ASSIGN(saved, SavedRun::open(options.saved));

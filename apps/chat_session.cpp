@@ -1,5 +1,6 @@
 #include "apps/chat_session.h"
 
+#include "apps/cli.h"
 #include "runtime/input_file.h"
 
 namespace minke::apps {
@@ -58,6 +59,8 @@ void ChatSession::clear() {
 }
 
 Status ChatSession::save(const std::filesystem::path& path) const {
+  for (const auto& part : loaded_->model->file().part_paths())
+    MINKE_TRY(check_not_input(path, part));
   SavedSession saved{identity_of(*loaded_->model, template_), conversation_, {}};
   for (const ParameterInfo& info : parameter_table())
     if (!info.repeats) saved.parameters[std::string(info.name)] = info.print(parameters_.values());

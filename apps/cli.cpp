@@ -232,11 +232,25 @@ Result<bool> CommandLine::parse(std::span<const char* const> arguments) {
   }
   // An unset variable in a script gives "", which must not read as "not said".
   for (const CLI::Option* option : app_.get_options()) {
-    const bool names = option->get_type_name() == "FILE" || option->get_type_name() == "T";
-    if (names && std::ranges::count(option->results(), "") > 0)
+    const bool names = option->get_type_name() == "FILE" || option->get_type_name() == "T" ||
+                       option->get_type_name() == "NAME";
+    if (names && std::ranges::count(option->reduced_results(), "") > 0)
       return usage("{}: the value is empty (see {} --help)", option->get_name(), app_.get_name());
   }
   return true;
+}
+
+Status check_output_name(const std::filesystem::path& output, bool force) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  const fs::file_status status = fs::symlink_status(output, ignored);
+  const std::string name = printable_path(output);
+  if (fs::is_directory(status)) return usage("{}: is a directory (give the name of a file)", name);
+  if (fs::is_symlink(status))
+    return usage("{}: is a symbolic link (give the name of the file itself)", name);
+  if (fs::exists(status) && !force)
+    return usage("{}: is already there (--force replaces it)", name);
+  return {};
 }
 
 Status check_not_input(const std::filesystem::path& output, const std::filesystem::path& input) {

@@ -47,6 +47,10 @@ tl::unexpected<Error> usage(fmt::format_string<Args...> format, Args&&... args) 
   return fail(Errc::kUsage, format, std::forward<Args>(args)...);
 }
 
+/// Whether a command may make this file, asked before it reads anything. Errors: kUsage (a
+/// directory, a symbolic link, or a file that is there without --force).
+Status check_output_name(const std::filesystem::path& output, bool force);
+
 /// Error kUsage if `output` is the file `input`, whatever name leads to it.
 Status check_not_input(const std::filesystem::path& output, const std::filesystem::path& input);
 

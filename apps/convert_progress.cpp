@@ -6,6 +6,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "apps/cli.h"
+
 namespace minke::apps {
 namespace {
 
@@ -53,7 +55,7 @@ void ConvertProgressLine::show(const convert::Progress& progress) {
   if (line_.enabled()) {
     line_.show(text);
   } else {
-    write_stderr(fmt::format("minke: {}\n", text));
+    print_note(text);
   }
 }
 

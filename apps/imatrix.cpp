@@ -92,32 +92,29 @@ Result<ImportanceMatrix> measure(const ImatrixOptions& options, const Model& mod
 Status imatrix(const ImatrixOptions& options) {
   if (options.text.file.empty()) return usage("no text: give -f FILE (see minke imatrix --help)");
   if (options.output.empty()) return usage("no output: give -o FILE (see minke imatrix --help)");
-  std::error_code ignored;
-  if (!options.force && std::filesystem::exists(options.output, ignored))
-    return usage("{}: is already there (--force replaces it)", printable_path(options.output));
-  // A folder that is not there, or not ours to write in, is better known now than after hours.
-  MINKE_TRY(AtomicFile::create(options.output));
+  MINKE_TRY(check_output_name(options.output, options.force));
   MINKE_ASSIGN(const auto model, Model::open(options.text.model.model));
   for (const auto& part : model->file().part_paths())
     MINKE_TRY(check_not_input(options.output, part));
   MINKE_TRY(check_not_input(options.output, options.text.file));
   const int n_ctx = options.text.chunk_tokens(*model);
   MINKE_ASSIGN(const ChunkedText chunks, options.text.read_text(*model, n_ctx));
+  // A folder that is not there, or not ours to write in, is better known now than after hours.
+  MINKE_TRY(AtomicFile::create(options.output));
   MINKE_TRY(read_into_memory(*model, options.text.model.mlock));
   MINKE_ASSIGN(ImportanceMatrix matrix, measure(options, *model, chunks));
   MINKE_TRY(convert::write_imatrix(options.output, matrix));
+  warn_of_rare_experts(matrix);
   if (options.sensitivity_chunks > 0) {
     // This takes long; whoever stops it keeps what was measured before.
     ChunkedText some = chunks;
     some.keep(options.sensitivity_chunks);
     const Status measured = measure_sensitivities(options.text, *model, some, matrix);
-    if (!measured && measured.error().code == Errc::kCancelled)
-      return fail(Errc::kCancelled, "{}: written without sensitivities, which were interrupted",
-                  printable_path(options.output));
-    MINKE_TRY(measured);
+    if (!measured)
+      return fail(measured.error().code, "{}: written, but without sensitivities: {}",
+                  printable_path(options.output), measured.error().message);
     MINKE_TRY(convert::write_imatrix(options.output, matrix));
   }
-  warn_of_rare_experts(matrix);
   print_note(fmt::format("wrote {}: {} weights, {} chunks of {} tokens",
                          printable_path(options.output), matrix.entries.size(), chunks.n_chunks(),
                          n_ctx));

@@ -23,8 +23,9 @@ std::atomic_flag told = ATOMIC_FLAG_INIT;
 /// Only calls that are allowed in a signal handler.
 void on_bus_error(int, siginfo_t* info, void*) {
   if (info->si_code != BUS_ADRERR) {
-    // Back at the faulting instruction without this handler: the signal comes again and ends us.
+    // Without this handler the signal ends us, once this one is handled.
     signal(SIGBUS, SIG_DFL);
+    raise(SIGBUS);
     return;
   }
   // All workers may come here at once: the first ends the program, the others wait for that.

@@ -119,14 +119,8 @@ fs::path partial_path(const WriteOptions& options) {
 Status check_output(const WriteOptions& options) {
   if (options.dry_run) return {};
   if (options.output.empty()) return usage("no output: give -o FILE (see --help)");
+  MINKE_TRY(check_output_name(options.output, options.force));
   std::error_code error;
-  const fs::file_status status = fs::status(options.output, error);
-  if (status.type() == fs::file_type::directory) {
-    return usage("{}: is a directory (give the name of a file)", printable_path(options.output));
-  }
-  if (fs::exists(status) && !options.force) {
-    return usage("{}: is already there (--force replaces it)", printable_path(options.output));
-  }
   if (fs::exists(convert::Journal::path_for(options.output), error) && !options.resume &&
       !options.force) {
     return usage(
@@ -140,14 +134,8 @@ Status check_output(const WriteOptions& options) {
 Status check_inputs_stay(const WriteOptions& options, const convert::Source& source) {
   for (const InputFile* file : source.files)
     MINKE_TRY(check_not_input(options.output, file->path()));
-  MINKE_TRY(check_not_input(options.output, options.imatrix));
-  if (!fs::is_directory(source.path)) return {};
-  for (const fs::directory_entry& entry : fs::directory_iterator(source.path)) {
-    // Files that users made of a checkpoint often lie beside it.
-    if (entry.path().extension() != ".gguf")
-      MINKE_TRY(check_not_input(options.output, entry.path()));
-  }
-  return {};
+  for (const fs::path& file : source.other_files) MINKE_TRY(check_not_input(options.output, file));
+  return check_not_input(options.output, options.imatrix);
 }
 
 Status run_conversion(const WriteOptions& options, const convert::Conversion& conversion) {

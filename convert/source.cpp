@@ -44,10 +44,13 @@ Result<Source> open_checkpoint(const std::filesystem::path& dir) {
   source.n_layers = storage->config.n_layers;
   MINKE_ASSIGN(source.tensors, plan_tensors(storage->checkpoint, storage->config));
   source.files = storage->checkpoint.files();
+  for (const char* name : {"config.json", "generation_config.json", "model.safetensors.index.json",
+                           "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"})
+    source.other_files.push_back(dir / name);
   if (storage->tokenizer.chat_template.empty())
     source.warnings.push_back(
         fmt::format("{}: no chat template in tokenizer_config.json or chat_template.jinja: to chat "
-                    "with the file, --chat-template must name one",
+                    "with the file, --chat-template or --chat-template-file must give one",
                     printable_path(dir)));
   source.write_metadata = [kept = storage.get()](GgufWriter& writer) {
     write_metadata(kept->config, kept->generation, kept->tokenizer, writer);

@@ -20,10 +20,11 @@ namespace minke::convert {
 struct Source {
   std::filesystem::path path;
   int64_t n_layers = 0;
-  std::vector<PlannedTensor> tensors;   ///< In the order in which they are written.
-  std::vector<const InputFile*> files;  ///< Those that hold the tensors.
-  std::optional<uint32_t> file_type;    ///< general.file_type, if the source says one.
-  std::vector<std::string> warnings;    ///< Of what it lacks, a line each.
+  std::vector<PlannedTensor> tensors;              ///< In the order in which they are written.
+  std::vector<const InputFile*> files;             ///< Those that hold the tensors.
+  std::vector<std::filesystem::path> other_files;  ///< What is read too, where it is there.
+  std::optional<uint32_t> file_type;               ///< general.file_type, if the source says one.
+  std::vector<std::string> warnings;               ///< Of what it lacks, a line each.
   /// Sets every key but general.file_type.
   std::function<void(GgufWriter&)> write_metadata;
   std::shared_ptr<const void> storage;  ///< What all the above points into.

@@ -13,9 +13,9 @@ namespace minke::convert {
 /// large carries most of a product, and equal weights would spend as much on the many small values
 /// (CONTRIBUTING.md, "Errors count by the size of the value"). Where the tensor has an importance,
 /// that of the column (the mean square of what comes in) multiplies it, and the mean square around
-/// counts four times. Embeddings of tokens, which are looked up and not multiplied, count by the
-/// square of the weight. Weights can be compared within 256 values of a row, which no block goes
-/// beyond; a power of two keeps them within f32's range.
+/// counts four times. Embeddings of tokens without an importance, which are looked up and not
+/// multiplied, count by the square of the weight. Weights can be compared within 256 values of a
+/// row, which no block goes beyond; a power of two keeps them within f32's range.
 void weigh_errors(const Piece& piece, std::span<const float> values, std::vector<float>& weights);
 
 /// The same for a row of a tensor of `cols` = values.size() columns: `importance` (cols) of its

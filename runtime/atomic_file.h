@@ -23,7 +23,7 @@ class AtomicFile {
   enum class Existing { kReplace, kRefuse };
 
   /// With kKeep, what the partial file holds counts as appended. Errors: kMissing (the directory),
-  /// kIo.
+  /// kIo, also where PATH is a directory, a device or a symbolic link.
   static Result<AtomicFile> create(const std::filesystem::path& path,
                                    Leftover leftover = Leftover::kDiscard);
   AtomicFile(AtomicFile&&) noexcept;

@@ -44,7 +44,7 @@ void onednn_matmul(const MatmulArgs& args,
       to_f32(static_cast<const uint16_t*>(bytes), tile, n * args.n_cols);
       w = tile;
     }
-    // Inside our parallel region oneDNN keeps to the calling thread.
+    // Inside our parallel region oneDNN keeps to the calling thread (see CpuPlan::run).
     const dnnl_status_t status = dnnl_sgemm(
         'N', 'T', args.n_x, n, args.n_cols, 1.0f, args.x, static_cast<dnnl_dim_t>(args.x_stride), w,
         args.n_cols, 0.0f, args.y + row, static_cast<dnnl_dim_t>(args.y_stride));

@@ -136,6 +136,12 @@ TEST_CASE("chat: a saved session goes on as if it had not ended") {
   CHECK(damaged.out == chat("Hello\n").out);  // the chat went on
 }
 
+TEST_CASE("chat: /save does not replace the model") {
+  const RunResult result = chat("/save " + std::string(tiny_model_file()) + "\n");
+  CHECK(result.exit_code == 1);
+  CHECK(has(result.err, "is what is read"));
+}
+
 TEST_CASE("chat: a full context is told, and the session lives on") {
   const std::string long_line(400, '7');
   const RunResult result =

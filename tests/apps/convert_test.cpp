@@ -62,8 +62,10 @@ TEST_CASE("convert replaces nothing that it reads") {
   };
   for (const char* name : {"config.json", "tokenizer.json", "model-00001-of-00002.safetensors"})
     check_refused(convert_to(name), 1, "is what is read");
-  write_file(from / "old.gguf", "x");
-  CHECK(convert_to("old.gguf").exit_code == 0);
+  for (const char* name : {"old.gguf", "README.md"}) {
+    write_file(from / name, "x");
+    CHECK(convert_to(name).exit_code == 0);
+  }
 }
 
 TEST_CASE("convert says that a checkpoint has no chat template") {
@@ -87,8 +89,12 @@ TEST_CASE("a standard error that cannot be written changes no exit code") {
   CHECK(run("info /no/such/file 2>/dev/full") == 66);
   CHECK(run("info /no/such/file 2>&-") == 66);
   const TempDir dir;
-  CHECK(run("convert '" + data_path("tiny-lite").string() + "' -o '" + std::string(dir / "a.gguf") +
-            "' --type F16 2>/dev/full") == 0);
+  for (const char* errors : {"2>/dev/full", "2>&-"}) {
+    const std::string to = dir / "a.gguf";
+    CHECK(run("convert '" + data_path("tiny-lite").string() + "' -o '" + to +
+              "' --type F16 --force " + errors) == 0);
+    CHECK(run("verify '" + to + "' " + errors) == 0);
+  }
 }
 
 TEST_CASE("convert writes the same bytes whatever the instruction set") {

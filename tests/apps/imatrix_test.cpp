@@ -89,8 +89,8 @@ TEST_CASE("imatrix: bad input is one line and the right exit code") {
   for (const std::string& input : {model, std::string(dir / "short")})
     check_refused(run_minke({"imatrix", "-m", model, "-f", dir / "short", "-o", input, "--force"}),
                   1, "is what is read");
-  // Before anything is read.
-  check_refused(run_minke({"imatrix", "-m", dir / "none", "-f", dir / "short", "-o",
+  write_file(dir / "long", long_text());
+  check_refused(run_minke({"imatrix", "-m", model, "-f", dir / "long", "-c", "64", "-o",
                            (dir / "no folder") / "i.gguf"}),
                 66, "no folder");
   CHECK_FALSE(std::filesystem::exists(out));

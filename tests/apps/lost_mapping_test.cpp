@@ -35,6 +35,7 @@ TEST_CASE("a file that is cut off while it is mapped ends the program with a lin
   REQUIRE(child >= 0);
   if (child == 0) {
     apps::end_cleanly_on_lost_mapping();
+    alarm(10);
     dup2(ends[1], STDERR_FILENO);
     if (truncate((dir / "b\n").c_str(), 0) != 0) _exit(1);
     const volatile std::byte* const lost = &file.bytes()[50'000];

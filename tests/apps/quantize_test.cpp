@@ -58,10 +58,16 @@ TEST_CASE("quantize writes a file that answers as one that convert wrote") {
       run_quantize({to, "-o", dir / "b.gguf", "--type", "Q4_0", "--allow-requantize"}).exit_code ==
       0);
   // What is read is never replaced, whatever the name that leads to it.
-  fs::create_symlink(to, dir / "link.gguf");
-  for (const std::string& name : {to, std::string(dir / "link.gguf")})
-    check_refused(run_quantize({to, "-o", name, "--type", "copy", "--force"}), 1,
-                  "is what is read");
+  fs::create_hard_link(to, dir / "same.gguf");
+  write_file(dir / "i.gguf", "x");
+  for (const char* name : {"a.gguf", "same.gguf", "i.gguf"})
+    check_refused(run_quantize({to, "-o", dir / name, "--type", "copy", "--force", "--imatrix",
+                                dir / "i.gguf"}),
+                  1, "is what is read");
+  fs::create_symlink(dir / "none", dir / "link.gguf");
+  for (const char* force : {"--pure", "--force"})
+    check_refused(run_quantize({from, "-o", dir / "link.gguf", "--type", "Q4_0", force}), 1,
+                  "is a symbolic link");
   check_refused(run_quantize({from, "-o", dir / "c.gguf", "--type", "Q4_0", "--imatrix", ""}), 1,
                 "--imatrix: the value is empty");
 }

@@ -149,6 +149,8 @@ TEST_CASE("an observer sees each expert's own tokens") {
 }
 
 TEST_CASE("what a worker calls gets no threads beyond the backend's") {
+  const int before = omp_get_max_threads();
+  omp_set_num_threads(4);
   for (const int n_threads : {1, 2}) {
     CAPTURE(n_threads);
     Weights weights;
@@ -167,7 +169,9 @@ TEST_CASE("what a worker calls gets no threads beyond the backend's") {
     const std::vector<int32_t> positions(std::size(kTokens));
     REQUIRE((*plan)->run({kTokens, positions, std::span(kTokens).first(0), {}, nullptr}));
     CHECK(seen == std::vector{1});
+    CHECK(omp_get_max_threads() == 4);
   }
+  omp_set_num_threads(before);
 }
 
 TEST_CASE("an observer sees each head's query and what it gathered") {
