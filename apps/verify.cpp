@@ -45,7 +45,9 @@ Status run_verify(const VerifyOptions& options) {
   fmt::print("{}: {} tensors, {}: configuration, shapes and values are good{}\n", name,
              report.n_tensors, size_text(report.tensor_bytes),
              report.has_hashes ? ", data as it was written"
-                               : "; the file has no hashes to compare its data with");
+             : report.hashes_are_old
+                 ? "; its hashes are of the file that another program made it from"
+                 : "; the file has no hashes to compare its data with");
   return {};
 }
 

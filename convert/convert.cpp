@@ -8,6 +8,7 @@
 #include "convert/journal.h"
 #include "convert/pipeline.h"
 #include "convert/source_hashes.h"
+#include "convert/tensor_layout.h"
 #include "runtime/gguf_writer.h"
 #include "runtime/utf8.h"
 
@@ -206,6 +207,7 @@ Status Conversion::run(const std::filesystem::path& output, int n_threads,
   if (file_type_) writer.set_u32("general.file_type", *file_type_);
   write_importance(writer);
   for (const PlannedTensor& tensor : tensors()) writer.add_tensor(tensor.name, tensor.desc);
+  writer.set_string(kLayoutKey, layout_digest(tensors()));
   writer.keep_hashes();
   writer.set_late_strings(SourceHashes::kKey, SourceHashes::placeholders(source_.files));
   const Sha256Digest job = job_digest(writer);

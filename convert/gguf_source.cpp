@@ -6,6 +6,7 @@
 
 #include "convert/source.h"
 #include "convert/source_hashes.h"
+#include "convert/tensor_layout.h"
 #include "runtime/gguf_reader.h"
 #include "runtime/utf8.h"
 
@@ -33,7 +34,7 @@ bool is_replaced(std::string_view key, const GgufModel& model) {
   };
   if (model.n_groups_to_add > 0 && key.starts_with("deepseek2.expert_group_")) return true;
   return std::ranges::find(kKeys, key) != kKeys.end() || key.starts_with("quantize.imatrix.") ||
-         key == SourceHashes::kKey;
+         key == SourceHashes::kKey || key == kLayoutKey;
 }
 
 void write_gguf_metadata(const GgufFile& file, const GgufModel& model, GgufWriter& writer) {

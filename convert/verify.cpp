@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "convert/source_values.h"
+#include "convert/tensor_layout.h"
 #include "runtime/gguf_writer.h"
 #include "runtime/input_file.h"
 #include "runtime/sha256.h"
@@ -34,6 +35,13 @@ Result<std::span<const Sha256Digest>> stored_hashes(const GgufFile& file) {
   return std::span(reinterpret_cast<const Sha256Digest*>(entry->encoded.data()), n);
 }
 
+/// Whether the names, types and shapes are still those that were hashed; files of earlier versions
+/// do not say.
+Result<bool> is_as_hashed(const GgufFile& file) {
+  MINKE_ASSIGN(const std::string_view layout, file.get_string_or(kLayoutKey, ""));
+  return layout.empty() || layout == layout_digest(file.tensors());
+}
+
 /// Threads that check tensors side by side. What they share is behind the mutex, or atomic.
 class Verifier {
  public:
@@ -50,7 +58,7 @@ class Verifier {
       work(true);
     }
     if (error_) return tl::unexpected(*error_);
-    VerifyReport report{faults_.size(), total_bytes_, !hashes_.empty(), {}};
+    VerifyReport report{faults_.size(), total_bytes_, !hashes_.empty(), false, {}};
     for (std::string& fault : faults_) {
       if (!fault.empty()) report.faults.push_back(std::move(fault));
     }
@@ -144,13 +152,20 @@ class Verifier {
 Result<VerifyReport> verify_tensors(const GgufFile& file, int n_threads,
                                     const ProgressCallback& progress) {
   MINKE_CHECK(n_threads >= 1, "{} threads", n_threads);
-  MINKE_ASSIGN(const std::span<const Sha256Digest> hashes, stored_hashes(file));
+  MINKE_ASSIGN(const bool as_hashed, is_as_hashed(file));
+  std::span<const Sha256Digest> hashes;
+  if (as_hashed) {
+    MINKE_ASSIGN(hashes, stored_hashes(file));
+  }
   std::vector<InputFile> parts;
   for (const auto& path : file.part_paths()) {
     MINKE_ASSIGN(InputFile part, InputFile::open(path));
     parts.push_back(std::move(part));
   }
-  return Verifier(file, hashes, std::move(parts)).run(n_threads, progress);
+  MINKE_ASSIGN(VerifyReport report,
+               Verifier(file, hashes, std::move(parts)).run(n_threads, progress));
+  report.hashes_are_old = !as_hashed;
+  return report;
 }
 
 }  // namespace minke::convert

@@ -16,6 +16,8 @@ struct VerifyReport {
   size_t n_tensors = 0;
   uint64_t tensor_bytes = 0;
   bool has_hashes = false;  ///< GgufWriter::kHashesKey; files of other programs have none.
+  /// The hashes are those of a file that another program made this one from; not compared.
+  bool hashes_are_old = false;
   /// "tensor 'x': reason", one for each bad tensor, in the order of the file.
   std::vector<std::string> faults;
 };

@@ -103,6 +103,7 @@ TEST_CASE("metadata has the keys and types that readers of deepseek2 expect") {
   CHECK(type_of("tokenizer.ggml.merges") == GgufType::kArray);
   CHECK(file.get_strings("tokenizer.ggml.tokens")->size() == 5000);
   CHECK(type_of("minke.tensor_sha256") == GgufType::kArray);
+  CHECK(type_of("minke.tensor_layout_sha256") == GgufType::kString);
   CHECK(type_of("minke.source_sha256") == GgufType::kArray);
   CHECK(n_keys == file.entries().size());
 }
