@@ -259,6 +259,12 @@ Status check_not_input(const std::filesystem::path& output, const std::filesyste
   return usage("{}: is what is read: give the output another name", printable_path(output));
 }
 
+Status check_not_input(const std::filesystem::path& output,
+                       std::span<const std::filesystem::path> inputs) {
+  for (const auto& input : inputs) MINKE_TRY(check_not_input(output, input));
+  return {};
+}
+
 void print_note(std::string_view text) { write_stderr(fmt::format("minke: {}\n", text)); }
 
 int run(std::span<const char* const> arguments) {

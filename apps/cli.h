@@ -53,6 +53,9 @@ Status check_output_name(const std::filesystem::path& output, bool force);
 
 /// Error kUsage if `output` is the file `input`, whatever name leads to it.
 Status check_not_input(const std::filesystem::path& output, const std::filesystem::path& input);
+/// The same of several inputs, as the parts of a model.
+Status check_not_input(const std::filesystem::path& output,
+                       std::span<const std::filesystem::path> inputs);
 
 /// Runs the program; returns its exit code.
 int run(std::span<const char* const> arguments);

@@ -94,8 +94,7 @@ Status imatrix(const ImatrixOptions& options) {
   if (options.output.empty()) return usage("no output: give -o FILE (see minke imatrix --help)");
   MINKE_TRY(check_output_name(options.output, options.force));
   MINKE_ASSIGN(const auto model, Model::open(options.text.model.model));
-  for (const auto& part : model->file().part_paths())
-    MINKE_TRY(check_not_input(options.output, part));
+  MINKE_TRY(check_not_input(options.output, model->file().part_paths()));
   MINKE_TRY(check_not_input(options.output, options.text.file));
   const int n_ctx = options.text.chunk_tokens(*model);
   MINKE_ASSIGN(const ChunkedText chunks, options.text.read_text(*model, n_ctx));

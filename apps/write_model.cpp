@@ -134,7 +134,7 @@ Status check_output(const WriteOptions& options) {
 Status check_inputs_stay(const WriteOptions& options, const convert::Source& source) {
   for (const InputFile* file : source.files)
     MINKE_TRY(check_not_input(options.output, file->path()));
-  for (const fs::path& file : source.other_files) MINKE_TRY(check_not_input(options.output, file));
+  MINKE_TRY(check_not_input(options.output, source.other_files));
   return check_not_input(options.output, options.imatrix);
 }
 
