@@ -1,8 +1,11 @@
 #include "convert/pieces.h"
 
 #include <algorithm>
+#include <limits>
+#include <string>
 
 #include "convert/weighting.h"
+#include "quant/half.h"
 #include "runtime/utf8.h"
 
 namespace minke::convert {
@@ -51,14 +54,39 @@ Status read_scales(const Piece& piece, PieceBytes& bytes) {
   return {};
 }
 
+/// "FILE: tensor 'x': 1 at index 2 (row 0, column 2)", of a value as it is in the source.
+std::string place_text(const Piece& piece, float value, size_t at) {
+  const SourceTensor& source = piece.slab->source.weights;
+  const int64_t index = piece.first_row * piece.cols() + static_cast<int64_t>(at);
+  return fmt::format("{}: tensor '{}': {} at index {} (row {}, column {})",
+                     printable_path(source.file->path()), printable(source.name), value, index,
+                     index / piece.cols(), index % piece.cols());
+}
+
 Status check_finite(const Piece& piece, const std::vector<float>& values) {
   const auto bad = find_non_finite(values);
   if (!bad) return {};
-  const SourceTensor& source = piece.slab->source.weights;
-  const int64_t index = piece.first_row * piece.cols() + static_cast<int64_t>(*bad);
-  return fail(Errc::kContent, "{}: tensor '{}': {} at index {} (row {}, column {})",
-              printable_path(source.file->path()), printable(source.name), values[*bad], index,
-              index / piece.cols(), index % piece.cols());
+  return fail(Errc::kContent, "{}", place_text(piece, values[*bad], *bad));
+}
+
+/// The largest magnitude that may become a value of this type. Scales of blocks are F16 too, but
+/// multiply codes: those of the other types end at several times 65504, where no weight is.
+float largest_value(DType dtype) noexcept {
+  const bool is_half = dtype == DType::kF16 || dtype == DType::kQ4_1 || dtype == DType::kQ5_1;
+  return is_half ? kF16Max : std::numeric_limits<float>::max();
+}
+
+/// Of values as they are encoded.
+Status check_room(const Piece& piece, const std::vector<float>& values) {
+  const DType dtype = piece.tensor->desc.dtype;
+  const auto bad = find_beyond(values, largest_value(dtype));
+  if (!bad) return {};
+  const auto n_rows = static_cast<size_t>(piece.n_rows), cols = static_cast<size_t>(piece.cols());
+  const size_t at = piece.slab->transposed ? *bad % n_rows * cols + *bad / n_rows : *bad;
+  return fail(Errc::kContent,
+              "{}: {} has no room for more than {} (--tensor-type gives '{}' another)",
+              place_text(piece, values[*bad], at), dtype_name(dtype), largest_value(dtype),
+              printable(piece.tensor->name));
 }
 
 /// values (rows, cols) to (cols, rows).
@@ -144,6 +172,7 @@ Status encode_piece(const Piece& piece, const PieceBytes& bytes, PieceScratch& s
     std::ranges::copy(bytes.weights, out.begin());
     return {};
   }
+  MINKE_TRY(check_room(piece, scratch.values));
   const float* weights = nullptr;
   if (format.block_len > 1) {
     weigh_errors(piece, scratch.values, scratch.weights);

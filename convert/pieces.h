@@ -67,12 +67,12 @@ struct PieceScratch {
   std::vector<float> turned;
   std::vector<float> weights;
 };
-/// Decodes and checks a piece: scratch.values are its rows as they are encoded. Errors: as
-/// encode_piece.
+/// Decodes and checks a piece: scratch.values are its rows as they are encoded. Errors: kContent
+/// (a NaN or an infinity, with the source tensor's name and the place in it).
 Status decode_piece(const Piece& piece, const PieceBytes& bytes, PieceScratch& scratch);
 
-/// Decodes, checks and encodes; `out` is resized. Errors: kContent (a NaN or an infinity, with the
-/// source tensor's name and the place in it).
+/// Decodes, checks and encodes; `out` is resized. Errors: those of decode_piece, and kContent for a
+/// value that the tensor's type has no room for.
 Status encode_piece(const Piece& piece, const PieceBytes& bytes, PieceScratch& scratch,
                     std::vector<std::byte>& out);
 

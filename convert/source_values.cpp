@@ -1,5 +1,6 @@
 #include "convert/source_values.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -100,20 +101,27 @@ SourceFormat source_format(DType dtype) noexcept {
   return {format->name, format->block_len, format->block_bytes, format->decode, dtype};
 }
 
-std::optional<size_t> find_non_finite(std::span<const float> values) noexcept {
-  constexpr uint32_t kExponent = 0x7f800000;
+std::optional<size_t> find_beyond(std::span<const float> values, float limit) noexcept {
   // Whole blocks first: the compiler turns the inner loop into vector code.
   constexpr size_t kBlock = 1024;
+  // Magnitudes are in the order of their bits, and those of NaNs beyond all.
+  const auto largest = std::bit_cast<uint32_t>(limit);
+  const auto is_bad = [largest](float v) {
+    return (std::bit_cast<uint32_t>(v) & 0x7fffffff) > largest;
+  };
   for (size_t start = 0; start < values.size(); start += kBlock) {
     const auto block = values.subspan(start, std::min(kBlock, values.size() - start));
     uint32_t bad = 0;
-    for (const float v : block) bad |= (std::bit_cast<uint32_t>(v) & kExponent) == kExponent;
+    for (const float v : block) bad |= uint32_t{is_bad(v)};
     if (bad == 0) continue;
-    for (size_t i = 0; i < block.size(); ++i) {
-      if (!std::isfinite(block[i])) return start + i;
-    }
+    const auto first = std::ranges::find_if(block, is_bad);
+    return start + static_cast<size_t>(first - block.begin());
   }
   return std::nullopt;
+}
+
+std::optional<size_t> find_non_finite(std::span<const float> values) noexcept {
+  return find_beyond(values, std::numeric_limits<float>::max());
 }
 
 }  // namespace minke::convert

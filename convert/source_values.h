@@ -39,6 +39,8 @@ SourceFormat source_format(SourceType type) noexcept;
 /// Of a format that format_list.inc holds.
 SourceFormat source_format(DType dtype) noexcept;
 
+/// Index of the first value that is not within -limit..limit, limit >= 0; a NaN is not.
+std::optional<size_t> find_beyond(std::span<const float> values, float limit) noexcept;
 /// Index of the first NaN or infinity.
 std::optional<size_t> find_non_finite(std::span<const float> values) noexcept;
 

@@ -122,6 +122,46 @@ TEST_CASE("a NaN or an infinity is refused with tensor and index, and nothing is
   }
 }
 
+TEST_CASE("what a type has no room for is refused, also in a matrix that is transposed") {
+  const test::TempDir dir;
+  TinyModel model;
+  // attn_k_b, (n_heads, kv_lora_rank, qk_nope_dim), holds the first rows of each head turned.
+  test::RawTensor& t = model.tensor("model.layers.1.self_attn.kv_b_proj.weight");
+  auto values = test::floats_of(t.data);
+  const auto cols = static_cast<size_t>(t.shape[1]);
+  const size_t row = TinyModel::kNope + TinyModel::kV + 3;  // of the second head
+  values[row * cols + 7] = -65504.0f;
+  t.data = test::bytes_of(values);
+  model.write(dir / "fits");
+  REQUIRE(convert_to(dir / "fits", dir / "fits.gguf", "F16"));
+  const auto fits = GgufFile::open(dir / "fits.gguf");
+  const GgufTensor* keys = fits->find_tensor("blk.1.attn_k_b.weight");
+  REQUIRE(keys->desc.dtype == DType::kF16);
+  const size_t at = (static_cast<size_t>(TinyModel::kLatent) + 7) * TinyModel::kNope + 3;
+  CHECK(keys->data[2 * at] == std::byte{0xff});
+  CHECK(keys->data[2 * at + 1] == std::byte{0xfb});
+
+  values[row * cols + 7] = -65536.0f;
+  t.data = test::bytes_of(values);
+  model.write(dir / "m");
+  for (const char* recipe : {"BF16", "Q8_0"})
+    REQUIRE(convert_to(dir / "m", dir / "m.gguf", recipe));
+  for (const char* recipe : {"F16", "Q4_1", "Q5_1"}) {
+    CAPTURE(recipe);
+    const Status status = convert_to(dir / "m", dir / "no.gguf", recipe);
+    REQUIRE_FALSE(status);
+    CHECK(status.error().code == Errc::kContent);
+    const std::string expected = fmt::format(
+        "'model.layers.1.self_attn.kv_b_proj.weight': -65536 at index {} (row {}, column 7): {} "
+        "has "
+        "no room for more than 65504 (--tensor-type gives 'blk.1.attn_k_b.weight' another)",
+        row * cols + 7, row, recipe);
+    CAPTURE(status.error().message);
+    CHECK(status.error().message.find(expected) != std::string::npos);
+    CHECK(n_files(dir.path()) == 4);
+  }
+}
+
 TEST_CASE("a conversion that fails leaves the file that was there as it was") {
   const test::TempDir dir;
   TinyModel model;

@@ -94,3 +94,18 @@ TEST_CASE("a NaN or an infinity is found wherever it stands") {
   }
   CHECK_FALSE(find_non_finite({}));
 }
+
+TEST_CASE("the first value beyond a limit is found, of either sign, and a NaN is beyond all") {
+  const float limit = 65504.0f;
+  std::vector<float> values(1030, -limit);
+  values[1] = 1e-45f;
+  CHECK_FALSE(find_beyond(values, limit));
+  values[1025] = 2 * limit;
+  for (const float beyond : {std::nextafter(limit, 1e9f), -std::nextafter(limit, 1e9f),
+                             std::numeric_limits<float>::infinity(), -std::nanf("")}) {
+    values[1023] = beyond;
+    CHECK(find_beyond(values, limit) == 1023);
+    values[1023] = limit;
+    CHECK(find_beyond(values, limit) == 1025);
+  }
+}
