@@ -40,6 +40,7 @@ Status run_quantize(const WriteOptions& options) {
   MINKE_ASSIGN(const convert::TypeChoices choices, check_write_options(options, true));
   MINKE_ASSIGN(const convert::GgufModel model, read_model(options.input));
   MINKE_ASSIGN(convert::Source source, convert::open_gguf(options.input, model));
+  if (options.ignore_hashes) source.stored_hashes.clear();
   return write_model(options, std::move(source), choices);
 }
 
@@ -55,6 +56,9 @@ Action setup_quantize(CommandLine& line) {
   add_write_options(app, *options);
   app.add_flag("--allow-requantize", options->allow_requantize,
                "Quantize weights that are quantized already; their errors add up");
+  app.add_flag("--ignore-hashes", options->ignore_hashes,
+               "Take data that are not what the file's own SHA-256 say: another program changed "
+               "them on purpose");
   return [options] { return run_quantize(*options); };
 }
 

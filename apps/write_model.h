@@ -24,6 +24,7 @@ struct WriteOptions {
   bool leave_output = false;
   int n_threads = 1;
   bool allow_requantize = false;
+  bool ignore_hashes = false;
   bool dry_run = false;
   bool force = false;
   bool resume = false;

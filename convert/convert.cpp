@@ -8,7 +8,7 @@
 #include "convert/journal.h"
 #include "convert/pipeline.h"
 #include "convert/source_hashes.h"
-#include "convert/tensor_layout.h"
+#include "convert/tensor_hashes.h"
 #include "runtime/gguf_writer.h"
 #include "runtime/utf8.h"
 
@@ -240,7 +240,9 @@ Status Conversion::write_tensors(size_t first, const PipelineShape& shape,
     state.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     return !progress || progress(state);
   };
+  SourceHashes hashes(source_.files, source_.stored_hashes);
   const auto write = [&](const Piece& piece, std::span<const std::byte> bytes) -> Status {
+    MINKE_TRY(hashes.so_far());
     state.tensor = piece.tensor->name;
     const size_t n_before = writer.digests().size();
     MINKE_TRY(writer.write(bytes));
@@ -253,7 +255,6 @@ Status Conversion::write_tensors(size_t first, const PipelineShape& shape,
     return go_on() ? Status{} : fail(Errc::kCancelled, "interrupted");
   };
   if (!go_on()) return fail(Errc::kCancelled, "interrupted");
-  SourceHashes hashes(source_.files);
   MINKE_TRY(run_pipeline(rest, shape, write, go_on));
   MINKE_ASSIGN(const auto lines, hashes.wait(go_on));
   MINKE_TRY(source_.check_unchanged());

@@ -73,7 +73,8 @@ class Conversion {
   /// (1 to kMaxThreads), and whether it was resumed. Memory stays below 1 GiB whatever the source's
   /// size. Where writing failed or was cancelled after a tensor was complete, PATH.partial and
   /// PATH.partial.journal stay for kResume; after any other error neither stays. Errors: kIo,
-  /// kContent (a NaN or an infinity), kMemory, kCancelled, kUsage (resuming another job; a file
+  /// kContent (a value that is none or has no room in its type, data that are not what the source's
+  /// hashes say), kMemory, kCancelled, kUsage (resuming another job; a file
   /// that appeared at PATH and is not to be replaced).
   Status run(const std::filesystem::path& output, int n_threads, const ProgressCallback& progress,
              Start start = Start::kAnew, Existing existing = Existing::kReplace) const;

@@ -6,7 +6,7 @@
 
 #include "convert/source.h"
 #include "convert/source_hashes.h"
-#include "convert/tensor_layout.h"
+#include "convert/tensor_hashes.h"
 #include "runtime/gguf_reader.h"
 #include "runtime/utf8.h"
 
@@ -54,6 +54,19 @@ void write_gguf_metadata(const GgufFile& file, const GgufModel& model, GgufWrite
   if (model.n_groups_to_add == 0) return;
   set("deepseek2.expert_group_count", model.n_groups_to_add);
   set("deepseek2.expert_group_used_count", model.n_groups_used_to_add);
+}
+
+/// Of the file's own tensors, part by part.
+Result<std::vector<StoredHash>> read_stored_hashes(const GgufStorage& storage) {
+  MINKE_ASSIGN(const TensorHashes hashes, tensor_hashes(storage.file));
+  std::vector<StoredHash> stored;
+  for (size_t i = 0; i < hashes.digests.size(); ++i) {
+    const GgufTensor& tensor = storage.file.tensors()[i];
+    stored.push_back({&storage.parts[static_cast<size_t>(tensor.part)], tensor.offset,
+                      tensor.data.size(), hashes.digests[i], tensor.name});
+  }
+  std::ranges::sort(stored, {}, [](const StoredHash& s) { return std::pair(s.file, s.begin); });
+  return stored;
 }
 
 class GgufPlanner {
@@ -141,6 +154,7 @@ Result<Source> open_gguf(const std::filesystem::path& path, const GgufModel& mod
   source.n_layers = model.n_layers;
   MINKE_ASSIGN(source.tensors, GgufPlanner(*storage, model).plan());
   for (const InputFile& part : storage->parts) source.files.push_back(&part);
+  MINKE_ASSIGN(source.stored_hashes, read_stored_hashes(*storage));
   MINKE_ASSIGN(const uint64_t file_type, storage->file.get_uint_or("general.file_type", kNoType));
   if (file_type < kNoType) source.file_type = static_cast<uint32_t>(file_type);
   source.write_metadata = [kept = storage.get(), model](GgufWriter& writer) {

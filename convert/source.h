@@ -7,14 +7,25 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "convert/tensor_plan.h"
 #include "runtime/gguf_writer.h"
 #include "runtime/input_file.h"
 #include "runtime/result.h"
+#include "runtime/sha256.h"
 
 namespace minke::convert {
+
+/// The SHA-256 that a source says a tensor's bytes have.
+struct StoredHash {
+  const InputFile* file;
+  uint64_t begin;
+  uint64_t n_bytes;  ///< More than zero.
+  Sha256Digest digest;
+  std::string_view name;  ///< Of the tensor.
+};
 
 /// A checked source: everything but the tensors' data is read.
 struct Source {
@@ -22,6 +33,7 @@ struct Source {
   int64_t n_layers = 0;
   std::vector<PlannedTensor> tensors;              ///< In the order in which they are written.
   std::vector<const InputFile*> files;             ///< Those that hold the tensors.
+  std::vector<StoredHash> stored_hashes;           ///< By file and begin; none overlap.
   std::vector<std::filesystem::path> other_files;  ///< What is read too, where it is there.
   std::optional<uint32_t> file_type;               ///< general.file_type, if the source says one.
   std::vector<std::string> warnings;               ///< Of what it lacks, a line each.
@@ -55,7 +67,8 @@ struct GgufModel {
 /// A GGUF file, or all parts of a split one. The tensors' dtypes are those of the file. Where it
 /// has attn_kv_b (files before April 2025), attn_k_b and attn_v_b take its place: the keys, which
 /// are transposed, F16 where they were quantized. All metadata is kept, but for what describes the
-/// layout. Errors: kMissing, kIo, kUnsupported, kContent, kShape.
+/// layout. Hashes of the tensors are stored_hashes. Errors: kMissing, kIo, kUnsupported, kContent,
+/// kShape.
 Result<Source> open_gguf(const std::filesystem::path& path, const GgufModel& model);
 
 }  // namespace minke::convert

@@ -1,4 +1,5 @@
-// SHA-256 of the files that a conversion reads, so that its result can be traced to them.
+// SHA-256 of the files that a conversion reads, so that its result can be traced to them; and
+// whether their tensors have the hashes that the files say.
 #pragma once
 
 #include <atomic>
@@ -8,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "convert/source.h"
 #include "runtime/input_file.h"
 #include "runtime/result.h"
 
@@ -19,17 +21,21 @@ class SourceHashes {
   /// The key that holds a line for each file, as sha256sum writes them: "DIGEST  NAME".
   static constexpr std::string_view kKey = "minke.source_sha256";
 
-  /// The files outlive this.
-  explicit SourceHashes(std::span<const InputFile* const> files);
+  /// Compares the stored hashes on the way. Files and hashes outlive this.
+  SourceHashes(std::span<const InputFile* const> files, std::span<const StoredHash> stored);
 
   /// What stands in the file until the digests are known: lines of the same lengths.
   static std::vector<std::string> placeholders(std::span<const InputFile* const> files);
 
-  /// Waits for the lines; asks `go_on` a few times a second meanwhile. Errors: kIo, kCancelled.
+  /// The error, once there is one.
+  Status so_far() const { return done_ ? status_ : Status{}; }
+  /// Waits for the lines; asks `go_on` a few times a second meanwhile. Errors: kIo, kContent
+  /// (data that do not have their stored hash), kCancelled.
   Result<std::vector<std::string>> wait(const std::function<bool()>& go_on);
 
  private:
-  Status read_all(std::span<const InputFile* const> files, const std::stop_token& stop);
+  Status read_all(std::span<const InputFile* const> files, std::span<const StoredHash> stored,
+                  const std::stop_token& stop);
 
   std::vector<std::string> lines_;
   Status status_;

@@ -9,8 +9,7 @@
 #include <utility>
 
 #include "convert/source_values.h"
-#include "convert/tensor_layout.h"
-#include "runtime/gguf_writer.h"
+#include "convert/tensor_hashes.h"
 #include "runtime/input_file.h"
 #include "runtime/sha256.h"
 #include "runtime/utf8.h"
@@ -19,28 +18,6 @@ namespace minke::convert {
 namespace {
 
 constexpr size_t kValuesAtOnce = size_t{1} << 17;
-
-/// The digests in the file, one a tensor; none if it has no such key.
-Result<std::span<const Sha256Digest>> stored_hashes(const GgufFile& file) {
-  const auto entries = file.entries();
-  const auto entry = std::ranges::find(entries, GgufWriter::kHashesKey, &GgufFile::Entry::key);
-  if (entry == entries.end()) return std::span<const Sha256Digest>();
-  const size_t n = file.tensors().size();
-  const bool fits = entry->type == GgufType::kArray && entry->element_type == GgufType::kU8 &&
-                    entry->count == n * sizeof(Sha256Digest);
-  if (!fits) {
-    return fail(Errc::kContent, "{}: key '{}': not {} bytes for each of {} tensors",
-                printable_path(file.path()), GgufWriter::kHashesKey, sizeof(Sha256Digest), n);
-  }
-  return std::span(reinterpret_cast<const Sha256Digest*>(entry->encoded.data()), n);
-}
-
-/// Whether the names, types and shapes are still those that were hashed; files of earlier versions
-/// do not say.
-Result<bool> is_as_hashed(const GgufFile& file) {
-  MINKE_ASSIGN(const std::string_view layout, file.get_string_or(kLayoutKey, ""));
-  return layout.empty() || layout == layout_digest(file.tensors());
-}
 
 /// Threads that check tensors side by side. What they share is behind the mutex, or atomic.
 class Verifier {
@@ -127,9 +104,7 @@ class Verifier {
     if (hashes_.empty() || stopped_) return fault;
     const Sha256Digest digest = hash.finish();
     if (digest == hashes_[i]) return fault;
-    return fmt::format(
-        "tensor '{}': its data changed after it was written (SHA-256 {}, allowed {})",
-        printable(tensor.name), to_hex(digest), to_hex(hashes_[i]));
+    return changed_data_text(tensor.name, digest, hashes_[i]);
   }
 
   const GgufFile& file_;
@@ -152,19 +127,15 @@ class Verifier {
 Result<VerifyReport> verify_tensors(const GgufFile& file, int n_threads,
                                     const ProgressCallback& progress) {
   MINKE_CHECK(n_threads >= 1, "{} threads", n_threads);
-  MINKE_ASSIGN(const bool as_hashed, is_as_hashed(file));
-  std::span<const Sha256Digest> hashes;
-  if (as_hashed) {
-    MINKE_ASSIGN(hashes, stored_hashes(file));
-  }
+  MINKE_ASSIGN(const TensorHashes hashes, tensor_hashes(file));
   std::vector<InputFile> parts;
   for (const auto& path : file.part_paths()) {
     MINKE_ASSIGN(InputFile part, InputFile::open(path));
     parts.push_back(std::move(part));
   }
   MINKE_ASSIGN(VerifyReport report,
-               Verifier(file, hashes, std::move(parts)).run(n_threads, progress));
-  report.hashes_are_old = !as_hashed;
+               Verifier(file, hashes.digests, std::move(parts)).run(n_threads, progress));
+  report.hashes_are_old = hashes.are_old;
   return report;
 }
 

@@ -246,10 +246,16 @@ TEST_CASE("all parts of a split file are read, and one file is written") {
   const GgufFile file = test::converted(TinyModel(), dir);
   const auto tensors = tensors_of(file);
   const size_t middle = tensors.size() / 2;
+  std::string other_name(GgufWriter::kHashesKey);
+  other_name.back() = '_';
   for (uint32_t part = 0; part < 2; ++part) {
     const auto metadata = [&](GgufWriter& writer) {
       if (part == 0) {
-        for (const auto& entry : file.entries()) writer.set_entry(entry);
+        for (GgufFile::Entry entry : file.entries()) {
+          // The writer leaves hashes of others out, unless they come by another name.
+          if (entry.key == GgufWriter::kHashesKey) entry.key = other_name;
+          writer.set_entry(entry);
+        }
       }
       writer.set_u32("split.no", part);
       writer.set_u32("split.count", 2);
@@ -258,8 +264,21 @@ TEST_CASE("all parts of a split file are read, and one file is written") {
     write_gguf(dir / ("s-0000" + std::to_string(part + 1) + "-of-00002.gguf"), metadata,
                part == 0 ? std::span(tensors).first(middle) : std::span(tensors).subspan(middle));
   }
-  require_quantized(dir / "s-00002-of-00002.gguf", dir / "q.gguf", {});
+  const std::string first = dir / "s-00001-of-00002.gguf", second = dir / "s-00002-of-00002.gguf";
+  std::string header = test::read_file(first);
+  header.replace(header.find(other_name), other_name.size(), GgufWriter::kHashesKey);
+  test::write_file(first, header);
+  require_quantized(second, dir / "q.gguf", {});
   CHECK(content(dir / "q.gguf") == content(dir / "m.gguf"));
+
+  std::string bytes = test::read_file(second);
+  const uint64_t place = GgufFile::open(second)->find_tensor(tensors.back().name)->offset;
+  bytes[place] = static_cast<char>(bytes[place] ^ 1);
+  test::write_file(second, bytes);
+  const Status status = quantize(second, dir / "q.gguf", {});
+  REQUIRE_FALSE(status);
+  CHECK(status.error().message.find(second + ": tensor '" + tensors.back().name + "': its data") !=
+        std::string::npos);
 }
 
 TEST_CASE("weights are quantized a second time only when that is allowed") {
@@ -313,4 +332,40 @@ TEST_CASE("a NaN in a block is named, and a file that changes meanwhile is an er
   REQUIRE_FALSE(status);
   CHECK(status.error().code == Errc::kIo);
   CHECK_FALSE(fs::exists(dir / "q.gguf"));
+}
+
+TEST_CASE("data that do not have the file's hash are refused, unless it is another file's hash") {
+  const test::TempDir dir;
+  std::vector<std::pair<std::string, uint64_t>> places;
+  {
+    const GgufFile file = test::converted(TinyModel(), dir, "F16");
+    for (const GgufTensor& t : file.tensors()) {
+      places.emplace_back(t.name, t.offset);
+      places.emplace_back(t.name, t.offset + t.data.size() - 1);
+    }
+  }
+  require_quantized(dir / "m.gguf", dir / "q.gguf", {});
+  const std::string good = test::read_file(dir / "m.gguf");
+  for (const auto& [name, place] : places) {
+    CAPTURE(name);
+    std::string bytes = good;
+    bytes[place] = static_cast<char>(bytes[place] ^ 1);
+    test::write_file(dir / "flip.gguf", bytes);
+    const Status status = quantize(dir / "flip.gguf", dir / "new.gguf", {});
+    REQUIRE_FALSE(status);
+    CHECK(status.error().code == Errc::kContent);
+    CHECK(status.error().message.find("tensor '" + name + "': its data changed after it was") !=
+          std::string::npos);
+  }
+  CHECK_FALSE(fs::exists(dir / "new.gguf"));
+  CHECK_FALSE(fs::exists(dir / "new.gguf.partial"));
+
+  // A digest of another layout: the hashes are of the file that this one was made from.
+  std::string bytes = good;
+  const std::string key = "minke.tensor_layout_sha256";
+  char& digit = bytes[bytes.find(key) + key.size() + sizeof(uint32_t) + sizeof(uint64_t)];
+  digit = digit == '0' ? '1' : '0';
+  bytes[places.back().second] = static_cast<char>(bytes[places.back().second] ^ 1);
+  test::write_file(dir / "other.gguf", bytes);
+  require_quantized(dir / "other.gguf", dir / "q2.gguf", {});
 }

@@ -5,6 +5,7 @@
 #include <random>
 #include <string>
 
+#include "convert/tensor_hashes.h"
 #include "runtime/gguf_writer.h"
 #include "runtime/sha256.h"
 #include "tests/convert/convert_support.h"
@@ -119,7 +120,13 @@ TEST_CASE("hashes that do not fit the tensors are an error, and an interruption 
   auto writer = GgufWriter::create(dir / "odd.gguf");
   REQUIRE(writer);
   writer->set_string(GgufWriter::kHashesKey, "none");
-  writer->add_tensor("a", {DType::kF32, Shape{1}});
+  struct Tensor {
+    std::string_view name;
+    TensorDesc desc;
+  };
+  const Tensor tensor{"a", {DType::kF32, Shape{1}}};
+  writer->set_string(kLayoutKey, layout_digest(std::span(&tensor, 1)));
+  writer->add_tensor(tensor.name, tensor.desc);
   REQUIRE(writer->begin_data());
   REQUIRE(writer->write(std::vector<std::byte>(4)));
   REQUIRE(writer->finish());

@@ -1,4 +1,5 @@
-// What a file's hashes of tensors are of: names, types and shapes.
+// The SHA-256 of each tensor that a file of ours holds, and what tells whether they still belong to
+// these tensors.
 #pragma once
 
 #include <fmt/format.h>
@@ -7,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "runtime/gguf_reader.h"
+#include "runtime/result.h"
 #include "runtime/sha256.h"
 #include "runtime/tensor.h"
 
@@ -29,5 +32,17 @@ std::string layout_digest(const Tensors& tensors) {
   }
   return to_hex(hash.finish());
 }
+
+/// The hashes of a file.
+struct TensorHashes {
+  std::span<const Sha256Digest> digests;  ///< One a tensor, in the file's order and mapping.
+  bool are_old = false;                   ///< There are some, of other names, types or shapes.
+};
+/// No digests where the file has none, or old ones. Errors: kContent (they do not fit the tensors).
+Result<TensorHashes> tensor_hashes(const GgufFile& file);
+
+/// "tensor 'x': ..", of data whose digest is not the stored one.
+std::string changed_data_text(std::string_view name, const Sha256Digest& digest,
+                              const Sha256Digest& stored);
 
 }  // namespace minke::convert
