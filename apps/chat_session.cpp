@@ -60,6 +60,7 @@ void ChatSession::clear() {
 
 Status ChatSession::save(const std::filesystem::path& path) const {
   MINKE_TRY(check_not_input(path, loaded_->model->file().part_paths()));
+  MINKE_TRY(check_no_leftover(path));
   SavedSession saved{identity_of(*loaded_->model, template_), conversation_, {}};
   for (const ParameterInfo& info : parameter_table())
     if (!info.repeats) saved.parameters[std::string(info.name)] = info.print(parameters_.values());

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "apps/terminal.h"
+#include "convert/journal.h"
 #include "runtime/input_file.h"
 #include "runtime/utf8.h"
 
@@ -240,7 +241,16 @@ Result<bool> CommandLine::parse(std::span<const char* const> arguments) {
   return true;
 }
 
-Status check_output_name(const std::filesystem::path& output, bool force) {
+Status check_no_leftover(const std::filesystem::path& output) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(convert::Journal::path_for(output), ignored)) return {};
+  return usage(
+      "{}.partial: of a conversion to this file that was cut off, or still goes on (minke convert "
+      "and quantize finish it with --resume, discard it with --force)",
+      printable_path(output));
+}
+
+Status check_output_name(const std::filesystem::path& output, bool force, bool resumes) {
   namespace fs = std::filesystem;
   std::error_code ignored;
   const fs::file_status status = fs::symlink_status(output, ignored);
@@ -250,7 +260,7 @@ Status check_output_name(const std::filesystem::path& output, bool force) {
     return usage("{}: is a symbolic link (give the name of the file itself)", name);
   if (fs::exists(status) && !force)
     return usage("{}: is already there (--force replaces it)", name);
-  return {};
+  return force || resumes ? Status{} : check_no_leftover(output);
 }
 
 Status check_not_input(const std::filesystem::path& output, const std::filesystem::path& input) {

@@ -47,9 +47,14 @@ tl::unexpected<Error> usage(fmt::format_string<Args...> format, Args&&... args) 
   return fail(Errc::kUsage, format, std::forward<Args>(args)...);
 }
 
+/// Error kUsage if a conversion to this file was cut off, or still goes on: whoever writes to the
+/// same name discards what it did.
+Status check_no_leftover(const std::filesystem::path& output);
+
 /// Whether a command may make this file, asked before it reads anything. Errors: kUsage (a
-/// directory, a symbolic link, or a file that is there without --force).
-Status check_output_name(const std::filesystem::path& output, bool force);
+/// directory, a symbolic link; without --force a file that is there, or, but for --resume, what
+/// check_no_leftover() finds).
+Status check_output_name(const std::filesystem::path& output, bool force, bool resumes = false);
 
 /// Error kUsage if `output` is the file `input`, whatever name leads to it.
 Status check_not_input(const std::filesystem::path& output, const std::filesystem::path& input);

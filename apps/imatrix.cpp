@@ -14,6 +14,7 @@
 #include "apps/sensitivity.h"
 #include "apps/terminal.h"
 #include "backends/cpu/cpu_backend.h"
+#include "convert/journal.h"
 #include "runtime/atomic_file.h"
 #include "runtime/input_file.h"
 #include "runtime/utf8.h"
@@ -100,6 +101,7 @@ Status imatrix(const ImatrixOptions& options) {
   MINKE_ASSIGN(const ChunkedText chunks, options.text.read_text(*model, n_ctx));
   // A folder that is not there, or not ours to write in, is better known now than after hours.
   MINKE_TRY(AtomicFile::create(options.output));
+  convert::Journal::remove(options.output);  // With --force: its data are gone now.
   MINKE_TRY(read_into_memory(*model, options.text.model.mlock));
   MINKE_ASSIGN(ImportanceMatrix matrix, measure(options, *model, chunks));
   MINKE_TRY(convert::write_imatrix(options.output, matrix));
@@ -134,7 +136,8 @@ Action setup_imatrix(CommandLine& line) {
       ->check(CLI::Range(0, 1 << 24))
       ->capture_default_str()
       ->type_name("N");
-  app.add_flag("--force", options->force, "Replace the output file if it is there");
+  app.add_flag("--force", options->force,
+               "Replace the output file, or what a conversion to it left, if it is there");
   return [options] { return imatrix(*options); };
 }
 

@@ -145,6 +145,7 @@ Status perplexity(const PerplexityOptions& options) {
     return usage("--kl-divergence: give the base too: --kl-divergence-base FILE");
   if (options.text.file.empty() && !options.divergence)
     return usage("no text: give -f FILE (see minke perplexity --help)");
+  if (!options.divergence && !options.base.empty()) MINKE_TRY(check_no_leftover(options.base));
   MINKE_ASSIGN(const auto model, Model::open(options.text.model.model));
   if (options.divergence) return compare(options, *model);
   MINKE_ASSIGN(const ChunkedText text,

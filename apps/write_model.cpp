@@ -119,15 +119,7 @@ fs::path partial_path(const WriteOptions& options) {
 Status check_output(const WriteOptions& options) {
   if (options.dry_run) return {};
   if (options.output.empty()) return usage("no output: give -o FILE (see --help)");
-  MINKE_TRY(check_output_name(options.output, options.force));
-  std::error_code error;
-  if (fs::exists(convert::Journal::path_for(options.output), error) && !options.resume &&
-      !options.force) {
-    return usage(
-        "{}: a run that was cut off left it (--resume goes on with it, --force discards it)",
-        printable_path(partial_path(options)));
-  }
-  return {};
+  return check_output_name(options.output, options.force, options.resume);
 }
 
 /// --force replaces what is not read.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "runtime/gguf_reader.h"
+#include "tests/apps/app_model.h"
 #include "tests/apps/run_minke.h"
 #include "tests/support.h"
 
@@ -93,4 +94,51 @@ TEST_CASE("quantize ends with one line and the right code when it cannot work") 
   write_file(dir / "bad.gguf", "GGUX");
   check_refused(run_quantize({dir / "bad.gguf", "-o", to, "--type", "F16"}), 65, "bad.gguf");
   CHECK_FALSE(fs::exists(to));
+}
+
+TEST_CASE("what a conversion that was cut off left is not thrown away without --force") {
+  const TempDir dir;
+  const std::string model = tiny_model_file(), out = dir / "o.gguf", text = dir / "text";
+  const std::string partial = out + ".partial", journal = partial + ".journal";
+  std::string words;
+  for (int i = 0; i < 60; ++i) words += "Sort: kite, cup " + std::to_string(i) + ".\n";
+  write_file(text, words);
+  write_file(partial, "weights");
+  write_file(journal, "lines");
+  const std::vector<std::vector<std::string>> commands = {
+      {"quantize", model, "-o", out, "--type", "copy"},
+      {"imatrix", "-m", model, "-f", text, "-c", "64", "-o", out},
+      {"perplexity", "-m", model, "-f", text, "-c", "64", "--save-logits", out}};
+  for (const auto& command : commands)
+    check_refused(run_minke(command), 1, "o.gguf.partial: of a conversion to this file");
+  const RunResult chat = run_minke({"chat", "-m", model}, {}, "/save " + out + "\n");
+  CHECK(chat.err.find("o.gguf.partial: of a conversion to this file") != std::string::npos);
+  CHECK(read_file(partial) == "weights");
+  CHECK(read_file(journal) == "lines");
+
+  for (const size_t forced : {1, 0}) {
+    std::vector<std::string> command = commands[forced];
+    command.emplace_back("--force");
+    write_file(partial, "weights");
+    write_file(journal, "lines");
+    CHECK(run_minke(command).exit_code == 0);
+    CHECK_FALSE(std::filesystem::exists(partial));
+    CHECK_FALSE(std::filesystem::exists(journal));
+  }
+}
+
+TEST_CASE("quantize refuses a file whose data changed, unless it is told to ignore that") {
+  const TempDir dir;
+  const std::string file = tiny_file(dir, "F16"), out = dir / "o.gguf";
+  const uint64_t offset = GgufFile::open(file)->find_tensor("output.weight")->offset;
+  std::string bytes = read_file(file);
+  bytes[offset] = static_cast<char>(bytes[offset] ^ 1);
+  write_file(file, bytes);
+  const RunResult refused = run_quantize({file, "-o", out, "--type", "Q8_0"});
+  CHECK(refused.exit_code == 65);
+  CHECK(refused.err.find(file + ": tensor 'output.weight': its data changed") != std::string::npos);
+  CHECK(refused.err.find("--ignore-hashes") != std::string::npos);
+  CHECK_FALSE(fs::exists(out));
+  CHECK(run_quantize({file, "-o", out, "--type", "Q8_0", "--ignore-hashes"}).exit_code == 0);
+  CHECK(run_minke({"verify", out}).exit_code == 0);
 }
