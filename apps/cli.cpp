@@ -264,9 +264,14 @@ Status check_output_name(const std::filesystem::path& output, bool force, bool r
 }
 
 Status check_not_input(const std::filesystem::path& output, const std::filesystem::path& input) {
-  std::error_code ignored;
-  if (!std::filesystem::equivalent(output, input, ignored)) return {};
-  return usage("{}: is what is read: give the output another name", printable_path(output));
+  for (const char* end : {"", ".partial", ".partial.journal"}) {
+    std::filesystem::path written = output;
+    written += end;
+    std::error_code ignored;
+    if (std::filesystem::equivalent(written, input, ignored))
+      return usage("{}: is what is read: give the output another name", printable_path(written));
+  }
+  return {};
 }
 
 Status check_not_input(const std::filesystem::path& output,

@@ -56,7 +56,8 @@ Status check_no_leftover(const std::filesystem::path& output);
 /// check_no_leftover() finds).
 Status check_output_name(const std::filesystem::path& output, bool force, bool resumes = false);
 
-/// Error kUsage if `output` is the file `input`, whatever name leads to it.
+/// Error kUsage if `output`, or what is written on the way to it, is the file `input`, whatever name
+/// leads to it.
 Status check_not_input(const std::filesystem::path& output, const std::filesystem::path& input);
 /// The same of several inputs, as the parts of a model.
 Status check_not_input(const std::filesystem::path& output,

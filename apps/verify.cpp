@@ -8,9 +8,7 @@
 
 #include "apps/cli.h"
 #include "apps/convert_progress.h"
-#include "models/deepseek2/config.h"
-#include "models/deepseek2/weights.h"
-#include "runtime/gguf_reader.h"
+#include "models/model.h"
 #include "runtime/input_file.h"
 #include "runtime/processors.h"
 
@@ -24,9 +22,7 @@ struct VerifyOptions {
 
 Status run_verify(const VerifyOptions& options) {
   if (options.model.empty()) return usage("no model: give a FILE (see minke verify --help)");
-  MINKE_ASSIGN(const GgufFile file, GgufFile::open(options.model));
-  MINKE_ASSIGN(const deepseek2::Config config, deepseek2::read_config(file));
-  MINKE_TRY(deepseek2::check_weights(file, config));
+  MINKE_ASSIGN(const auto model, Model::open(options.model));
   convert::VerifyReport report;
   {
     ConvertProgressLine line;
@@ -34,7 +30,7 @@ Status run_verify(const VerifyOptions& options) {
       line.show(progress);
       return true;
     };
-    MINKE_ASSIGN(report, convert::verify_tensors(file, options.n_threads, show));
+    MINKE_ASSIGN(report, convert::verify_tensors(model->file(), options.n_threads, show));
   }
   const std::string name = printable_path(options.model);
   if (!report.faults.empty()) {
@@ -42,7 +38,7 @@ Status run_verify(const VerifyOptions& options) {
     return fail(Errc::kContent, "{}: {}{}", name, report.faults.front(),
                 n_others == 0 ? "" : fmt::format(" (and {} other bad tensors)", n_others));
   }
-  fmt::print("{}: {} tensors, {}: configuration, shapes and values are good{}\n", name,
+  fmt::print("{}: {} tensors, {}: configuration, vocabulary, shapes and values are good{}\n", name,
              report.n_tensors, size_text(report.tensor_bytes),
              report.has_hashes ? ", data as it was written"
              : report.hashes_are_old

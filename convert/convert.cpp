@@ -33,6 +33,8 @@ bool lacks_importance(const PlannedTensor& tensor) {
          !std::ranges::all_of(tensor.slabs, [&](const Slab& s) { return is_copy(s, dtype); });
 }
 
+bool is_embedding(const PlannedTensor& tensor) { return tensor.name == "token_embd.weight"; }
+
 double bits_each(uint64_t n_bytes, uint64_t n_weights) {
   return 8 * static_cast<double>(n_bytes) / static_cast<double>(n_weights);
 }
@@ -77,11 +79,15 @@ Status Conversion::choose_types(const TypeChoices& choices) {
   }
   if (choices.budget) MINKE_TRY(fit_to_size(*choices.budget, free));
   for (const PlannedTensor& tensor : tensors()) {
-    if (importance_ == nullptr && lacks_importance(tensor))
-      return fail(Errc::kUsage,
-                  "{} for '{}': so few bits need an importance matrix (give --imatrix FILE; "
-                  "`minke imatrix` makes one)",
-                  dtype_name(tensor.desc.dtype), printable(tensor.name));
+    // Embeddings are looked up, not multiplied: no matrix has theirs.
+    const bool is_measured =
+        tensor.importance != nullptr || (importance_ != nullptr && is_embedding(tensor));
+    if (!is_measured && lacks_importance(tensor))
+      return fail(Errc::kUsage, "{} for '{}': so few bits need an importance matrix ({})",
+                  dtype_name(tensor.desc.dtype), printable(tensor.name),
+                  importance_ == nullptr
+                      ? "give --imatrix FILE; `minke imatrix` makes one"
+                      : printable(importance_->file_name) + " has nothing of this tensor");
     if (choices.allow_requantize || !quantizes_again(tensor)) continue;
     return fail(Errc::kUnsupported,
                 "{}: tensor '{}': is {} already, and would lose again as {} (convert from the "
@@ -148,7 +154,7 @@ int Conversion::n_without_importance() const {
   if (importance_ == nullptr) return 0;
   return static_cast<int>(std::ranges::count_if(tensors(), [](const PlannedTensor& tensor) {
     return tensor.importance == nullptr && find_format(tensor.desc.dtype)->block_len > 1 &&
-           tensor.name != "token_embd.weight";
+           !is_embedding(tensor);
   }));
 }
 

@@ -1,6 +1,7 @@
 #include "convert/pieces.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <string>
 
@@ -69,11 +70,12 @@ Status check_finite(const Piece& piece, const std::vector<float>& values) {
   return fail(Errc::kContent, "{}", place_text(piece, values[*bad], *bad));
 }
 
-/// The largest magnitude that may become a value of this type. Scales of blocks are F16 too, but
-/// multiply codes: those of the other types end at several times 65504, where no weight is.
+/// The largest magnitude that may become a value of this type: F16's, also where only the scales of
+/// blocks are F16. Their codes take some types further, but no model's weights.
 float largest_value(DType dtype) noexcept {
-  const bool is_half = dtype == DType::kF16 || dtype == DType::kQ4_1 || dtype == DType::kQ5_1;
-  return is_half ? kF16Max : std::numeric_limits<float>::max();
+  static constexpr std::array kWide = {DType::kF32, DType::kBF16, DType::kF8_E4M3, DType::kMXFP4};
+  const bool is_wide = std::ranges::find(kWide, dtype) != kWide.end();
+  return is_wide ? std::numeric_limits<float>::max() : kF16Max;
 }
 
 /// Of values as they are encoded.
@@ -84,7 +86,7 @@ Status check_room(const Piece& piece, const std::vector<float>& values) {
   const auto n_rows = static_cast<size_t>(piece.n_rows), cols = static_cast<size_t>(piece.cols());
   const size_t at = piece.slab->transposed ? *bad % n_rows * cols + *bad / n_rows : *bad;
   return fail(Errc::kContent,
-              "{}: {} has no room for more than {} (--tensor-type gives '{}' another)",
+              "{}: {} is not for values beyond {} (--tensor-type gives '{}' another)",
               place_text(piece, values[*bad], at), dtype_name(dtype), largest_value(dtype),
               printable(piece.tensor->name));
 }

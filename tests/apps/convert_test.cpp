@@ -166,12 +166,18 @@ TEST_CASE("types of very few bits are refused without an importance matrix") {
   check_refused(run_convert(by_rule), 1, "IQ1_S for 'blk.0.ffn_down.weight'");
   CHECK_FALSE(fs::exists(to));
 
+  const auto with_matrix = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--imatrix", matrix, "--force"});
+    return run_convert(arguments);
+  };
   convert::ImportanceMatrix importance;
+  importance.entries["blk.0.ffn_up.weight"] = {std::vector<float>(TinyModel::kHidden, 1), {1}};
+  REQUIRE(convert::write_imatrix(matrix, importance));
+  check_refused(with_matrix(by_rule), 1, "i.gguf has nothing of this tensor");
   importance.entries["blk.0.ffn_down.weight"] = {std::vector<float>(TinyModel::kDenseFf, 1), {1}};
   REQUIRE(convert::write_imatrix(matrix, importance));
-  for (std::vector<std::string> arguments : {by_recipe, by_rule}) {
-    arguments.insert(arguments.end(), {"--imatrix", matrix, "--force"});
-    const RunResult result = run_convert(arguments);
+  for (const auto& arguments : {by_recipe, by_rule}) {
+    const RunResult result = with_matrix(arguments);
     INFO(result.err);
     CHECK(result.exit_code == 0);
     const auto type = GgufFile::open(to)->find_tensor("blk.0.ffn_down.weight")->desc.dtype;

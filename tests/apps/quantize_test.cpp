@@ -65,6 +65,15 @@ TEST_CASE("quantize writes a file that answers as one that convert wrote") {
     check_refused(run_quantize({to, "-o", dir / name, "--type", "copy", "--force", "--imatrix",
                                 dir / "i.gguf"}),
                   1, "is what is read");
+  // Nor by what is written on the way.
+  for (const char* end : {".partial", ".partial.journal"}) {
+    const std::string out = dir / "way.gguf", input = out + end;
+    fs::copy_file(to, input);
+    check_refused(run_quantize({input, "-o", out, "--type", "copy", "--force"}), 1,
+                  input + ": is what is read");
+    CHECK(read_file(input) == read_file(to));
+    fs::remove(input);
+  }
   fs::create_symlink(dir / "none", dir / "link.gguf");
   for (const char* force : {"--pure", "--force"})
     check_refused(run_quantize({from, "-o", dir / "link.gguf", "--type", "Q4_0", force}), 1,

@@ -34,6 +34,13 @@ TEST_CASE("verify says that a file is good, or which tensor is not") {
   CHECK(bad.err.find("'blk.1.ffn_up_exps.weight': its data changed") != std::string::npos);
   CHECK(bad.err.find('\n') == bad.err.size() - 1);
   CHECK(run_minke({"verify", dir / "none.gguf"}).exit_code == 66);
+  // What cannot be run is not good.
+  const std::string key = "tokenizer.ggml.merges";
+  bytes.replace(bytes.find(key), key.size(), "tokenizer.ggml.others");
+  write_file(path, bytes);
+  const RunResult no_merges = run_minke({"verify", path});
+  CHECK(no_merges.exit_code == 65);
+  CHECK(no_merges.err.find(key) != std::string::npos);
   CHECK(run_minke({"verify"}).exit_code == 1);
 }
 
