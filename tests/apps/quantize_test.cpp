@@ -125,7 +125,7 @@ TEST_CASE("what a conversion that was cut off left is not thrown away without --
   CHECK(read_file(partial) == "weights");
   CHECK(read_file(journal) == "lines");
 
-  for (const size_t forced : {1, 0}) {
+  for (const size_t forced : {size_t{1}, size_t{0}}) {
     std::vector<std::string> command = commands[forced];
     command.emplace_back("--force");
     write_file(partial, "weights");

@@ -346,7 +346,9 @@ TEST_CASE("data that do not have the file's hash are refused, unless it is anoth
   }
   require_quantized(dir / "m.gguf", dir / "q.gguf", {});
   const std::string good = test::read_file(dir / "m.gguf");
-  for (const auto& [name, place] : places) {
+  for (const auto& flip : places) {
+    const std::string& name = flip.first;
+    const uint64_t place = flip.second;
     CAPTURE(name);
     std::string bytes = good;
     bytes[place] = static_cast<char>(bytes[place] ^ 1);
