@@ -51,7 +51,7 @@ void probe_rows(const Weight& weight, const convert::ImportanceEntry* entry, int
     const auto at = static_cast<size_t>(row);
     std::byte* blocks = probe.blocks.data() + at * row_size;
     source.decode(weight.data + at * source_row, values.data(), cols / source.block_len);
-    convert::weigh_row(values, importance, weights);
+    convert::weigh_row(values, importance, kProbe, weights);
     format.encode(values.data(), weights.data(), blocks, cols / format.block_len);
     format.decode(blocks, decoded.data(), cols / format.block_len);
     error.add(values, decoded, importance);

@@ -17,7 +17,7 @@ namespace minke::convert {
 namespace {
 
 /// Another one whenever the same job gives other bytes: a file is not resumed by another revision.
-constexpr int kRevision = 4;
+constexpr int kRevision = 5;
 
 bool quantizes_again(const PlannedTensor& tensor) {
   const FormatTraits& format = *find_format(tensor.desc.dtype);

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "convert/imatrix.h"
+#include "quant/format.h"
 
 namespace minke::convert {
 namespace {
@@ -13,8 +14,17 @@ namespace {
 /// Values that the mean square is taken of: as many as a large block has.
 constexpr size_t kAround = 256;
 /// What the mean square counts beside a value's own square: more where the column's importance is
-/// known, since a value's size no longer has to stand for it (CONTRIBUTING.md).
-constexpr float kMeanAlone = 1.0f, kMeanBesideImportance = 4.0f;
+/// known, since a value's size no longer has to stand for it; less of that below kFewBits a value
+/// (CONTRIBUTING.md).
+constexpr float kMeanAlone = 1.0f, kMeanBesideImportance = 16.0f, kMeanOfFewBits = 4.0f;
+constexpr size_t kFewBits = 3;
+
+float mean_share(std::span<const float> importance, DType dtype) noexcept {
+  const FormatTraits& format = *find_format(dtype);
+  if (importance.empty()) return kMeanAlone;
+  return 8 * format.block_bytes < kFewBits * format.block_len ? kMeanOfFewBits
+                                                              : kMeanBesideImportance;
+}
 
 /// The power of two that brings the largest magnitude near 1: squares of what is near the ends of
 /// f32's range would be infinite, or zero.
@@ -66,9 +76,9 @@ int64_t first_out_row(const Piece& piece) noexcept {
   return piece.slab->transposed ? row : row + piece.first_row - piece.slab->first_row;
 }
 
-void weigh_row(std::span<const float> values, std::span<const float> importance,
+void weigh_row(std::span<const float> values, std::span<const float> importance, DType dtype,
                std::span<float> weights) noexcept {
-  weigh_by_size(values, importance.empty() ? kMeanAlone : kMeanBesideImportance, weights);
+  weigh_by_size(values, mean_share(importance, dtype), weights);
   for (size_t c = 0; c < importance.size(); ++c) weights[c] *= importance[c];
 }
 
@@ -79,7 +89,8 @@ void weigh_errors(const Piece& piece, std::span<const float> values, std::vector
   RowImportance importance(piece.tensor->importance, shape);
   int64_t row = first_out_row(piece);
   for (size_t at = 0; at < values.size(); at += cols, ++row) {
-    weigh_row(values.subspan(at, cols), importance.of(row), std::span(weights).subspan(at, cols));
+    weigh_row(values.subspan(at, cols), importance.of(row), piece.tensor->desc.dtype,
+              std::span(weights).subspan(at, cols));
   }
   if (piece.tensor->name == "token_embd.weight" && piece.tensor->importance == nullptr) {
     for (float& weight : weights) weight *= weight;

@@ -68,18 +68,18 @@ TEST_CASE("weighting: what is large counts more among embeddings of tokens") {
   weigh_errors(piece, values, looked_up);
   const double mean = 7.5;
   CHECK(static_cast<double>(looked_up[1] / looked_up[0]) ==
-        doctest::Approx(2 * (4 * mean + 4) / (4 * mean + 1)).epsilon(1e-3));
+        doctest::Approx(2 * (16 * mean + 4) / (16 * mean + 1)).epsilon(1e-3));
 }
 
 TEST_CASE("weighting: columns count by the importance of their plane") {
   Fixture fixture;
   ImportanceEntry entry{{1e6f, 2e6f, 3e6f, 4e6f, 8e6f, 8e6f, 8e6f, 9e6f}, {1e6f, 1e6f}};
   fixture.tensor.importance = &entry;
-  // Values of 1, where the mean square counts four times.
+  // Values of 1, where the mean square counts 16 times.
   const auto near = [](const std::vector<float>& got, const std::vector<float>& expected) {
     REQUIRE(got.size() == expected.size());
     for (size_t i = 0; i < got.size(); ++i)
-      CHECK(got[i] == doctest::Approx(5 * static_cast<double>(expected[i])).epsilon(1e-3));
+      CHECK(got[i] == doctest::Approx(17 * static_cast<double>(expected[i])).epsilon(1e-3));
   };
   near(fixture.weigh(0, 1, 1), {1, 2, 3, 4});
   near(fixture.weigh(1, 0, 2), {8, 8, 8, 9, 8, 8, 8, 9});
@@ -88,6 +88,20 @@ TEST_CASE("weighting: columns count by the importance of their plane") {
   fixture.tensor.slabs[0].source.weights.shape = Shape{6, 4};
   fixture.tensor.slabs[0].n_rows = 6;
   near(fixture.weigh(0, 2, 2), {1, 2, 3, 4, 8, 8, 8, 9});
+}
+
+TEST_CASE("weighting: with few bits a value's own size counts more") {
+  const std::vector<float> values = {1, 2, 3, 4}, importance = {1, 1, 1, 1};
+  for (const auto& [dtype, share] : std::initializer_list<std::pair<DType, double>>{
+           {DType::kQ2_K, 4}, {DType::kIQ2_S, 4}, {DType::kQ3_K, 16}, {DType::kQ8_0, 16}}) {
+    std::vector<float> weights(4);
+    weigh_row(values, importance, dtype, weights);
+    CHECK(static_cast<double>(weights[3] / weights[0]) ==
+          doctest::Approx((share * 7.5 + 16) / (share * 7.5 + 1)).epsilon(1e-5));
+    weigh_row(values, {}, dtype, weights);
+    CHECK(static_cast<double>(weights[3] / weights[0]) ==
+          doctest::Approx((7.5 + 16) / (7.5 + 1)).epsilon(1e-5));
+  }
 }
 
 TEST_CASE("weighting: a conversion uses what fits, and tells what it lacks") {
