@@ -264,9 +264,9 @@ Status check_output_name(const std::filesystem::path& output, bool force, bool r
 }
 
 Status check_not_input(const std::filesystem::path& output, const std::filesystem::path& input) {
-  for (const char* end : {"", ".partial", ".partial.journal"}) {
-    std::filesystem::path written = output;
-    written += end;
+  std::filesystem::path partial = output;
+  partial += ".partial";
+  for (const auto& written : {output, partial, convert::Journal::path_for(output)}) {
     std::error_code ignored;
     if (std::filesystem::equivalent(written, input, ignored))
       return usage("{}: is what is read: give the output another name", printable_path(written));

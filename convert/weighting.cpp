@@ -20,8 +20,8 @@ constexpr float kMeanAlone = 1.0f, kMeanBesideImportance = 16.0f, kMeanOfFewBits
 constexpr size_t kFewBits = 3;
 
 float mean_share(std::span<const float> importance, DType dtype) noexcept {
-  const FormatTraits& format = *find_format(dtype);
   if (importance.empty()) return kMeanAlone;
+  const FormatTraits& format = *find_format(dtype);
   return 8 * format.block_bytes < kFewBits * format.block_len ? kMeanOfFewBits
                                                               : kMeanBesideImportance;
 }
